@@ -1,0 +1,4 @@
+export * from "./draw";
+export { noGrad } from "./recording";
+export * from "./order";
+export * from "./value";

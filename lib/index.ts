@@ -1,0 +1,2 @@
+/** gradbook's teaching library. */
+export * from "./tensor";

@@ -1,2 +1,3 @@
 /** gradbook's teaching library. */
 export * from "./tensor";
+export * from "./graph";

@@ -1,4 +1,17 @@
-import type * as Dagre from "@dagrejs/dagre" with { "resolution-mode": "import" };
+/** What is used of dagre; its own declarations are written for ES modules and do not resolve from CommonJS. */
+interface Dagre {
+  Graph: new (options: { multigraph: boolean }) => DagreGraph;
+  layout(graph: DagreGraph): void;
+}
+interface DagreGraph {
+  setGraph(label: Record<string, string | number>): void;
+  setNode(id: string, size: { width: number; height: number }): void;
+  setEdge(from: string, to: string, label: object, name: string): void;
+  graph(): { width?: number; height?: number };
+  node(id: string): { x: number; y: number; width: number; height: number };
+  edges(): { v: string; w: string; name?: string }[];
+  edge(edge: { v: string; w: string }): { points: { x: number; y: number }[] };
+}
 
 /** One box of a drawn graph. */
 export interface GraphNode {
@@ -49,7 +62,7 @@ export class Graph {
 
 function draw(nodes: readonly GraphNode[], title: string): string {
   // dagre is an ES module with a CommonJS build; `require` is what reaches that build from here and from a bundler.
-  const dagre = require("@dagrejs/dagre") as typeof Dagre;
+  const dagre = require("@dagrejs/dagre") as Dagre;
   const graph = new dagre.Graph({ multigraph: true });
   graph.setGraph({ rankdir: "LR", nodesep: 18, ranksep: 42, marginx: 8, marginy: 8 });
   for (const node of nodes) {
@@ -64,20 +77,20 @@ function draw(nodes: readonly GraphNode[], title: string): string {
   }));
   dagre.layout(graph);
 
-  const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
+  const { width = 0, height = 0 } = graph.graph();
   const w = Math.ceil(width), h = Math.ceil(height);
   const uses = new Map<number, number>();
   for (const node of nodes) for (const parent of node.parents) uses.set(parent, (uses.get(parent) ?? 0) + 1);
 
   const edges = graph.edges().map((edge) => {
-    const { points } = graph.edge(edge) as { points: { x: number; y: number }[] };
+    const { points } = graph.edge(edge);
     // Where a value is used more than once its adjoint is a sum: those edges are drawn thicker.
     const fanOut = uses.get(Number(edge.v))! > 1;
     return `<path d="${smooth(points)}" fill="none" stroke="${fanOut ? "#ea580c" : "#64748b"}" ` +
       `stroke-width="${fanOut ? 1.8 : 1.2}" marker-end="url(#gb-arrow)"/>`;
   });
   const boxes = nodes.map((node) => {
-    const at = graph.node(String(node.id)) as { x: number; y: number; width: number; height: number };
+    const at = graph.node(String(node.id));
     const top = at.y - at.height / 2;
     const text = rowsOf(node).map((row, i) =>
       `<text x="${num(at.x)}" y="${num(top + 5 + (i + 0.76) * rowHeight)}" text-anchor="middle" ` +

@@ -1,3 +1,4 @@
 /** gradbook's teaching library. */
 export * from "./tensor";
 export * from "./graph";
+export * from "./plots";

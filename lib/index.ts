@@ -1,4 +1,5 @@
 /** gradbook's teaching library. */
 export * from "./tensor";
+export * from "./layers";
 export * from "./graph";
 export * from "./plots";

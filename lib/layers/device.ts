@@ -1,0 +1,67 @@
+/**
+ * Which implementation of a layer runs. Every layer has one in plain TypeScript ("cpu"), which is the oracle;
+ * other devices register theirs by layer name behind the same signatures.
+ */
+
+import type { Tensor } from "../tensor";
+
+export type DeviceName = "cpu" | "wasm" | "webgpu";
+
+/** A gradient, or a function that works it out, called only when somebody wants that gradient. */
+export type Lazy<T> = T | (() => T);
+
+/** One layer on one device. `inputs` are checked, options complete, optional inputs that were not given undefined. */
+export interface Implementation {
+  forward(inputs: any, options: any): { y: Tensor; saved?: any };
+  backward(dy: Tensor, inputs: any, saved: any, options: any): Record<string, Lazy<Tensor> | undefined>;
+  /** Where a device has no jvp, the plain TypeScript forward and jvp run. */
+  jvp?(tangents: any, inputs: any, saved: any, options: any): Tensor;
+  /** False sends this call to the plain TypeScript implementation, for a dtype or an option the device has no code for. */
+  supports?(inputs: any, options: any): boolean;
+}
+
+export interface Device {
+  readonly layers: Readonly<Record<string, Implementation>>;
+  /** Whether layers that the device lacks run in plain TypeScript; only where both work on the same memory. */
+  readonly fallsBack: boolean;
+}
+
+const devices = new Map<DeviceName, Device>();
+let current: DeviceName = "cpu";
+
+/** Makes a device known. Its code may load later than the layers do, so it registers itself. */
+export function registerDevice(name: DeviceName, implementations: Device): void {
+  devices.set(name, implementations);
+}
+
+/** The device that layers run on when a call names none; given a name, chooses it. Returns the one in force before. */
+export function device(name?: DeviceName): DeviceName {
+  const before = current;
+  if (name !== undefined) {
+    checkDevice("device", name);
+    current = name;
+  }
+  return before;
+}
+
+/** The devices that can be named now. */
+export function availableDevices(): DeviceName[] {
+  return ["cpu", ...devices.keys()];
+}
+
+export function checkDevice(who: string, name: DeviceName): void {
+  if (name !== "cpu" && !devices.has(name)) {
+    throw new Error(`${who}: the device is ${JSON.stringify(name)}, the devices loaded are ${availableDevices().join(", ")}`);
+  }
+}
+
+/** A layer's implementation on a device, or undefined when the plain TypeScript one should run. */
+export function implementationOn(name: DeviceName, layer: string, inputs: unknown, options: unknown): Implementation | undefined {
+  if (name === "cpu") return undefined;
+  checkDevice(layer, name);
+  const { layers, fallsBack } = devices.get(name)!;
+  const found = layers[layer];
+  if (found && (found.supports?.(inputs, options) ?? true)) return found;
+  if (!fallsBack) throw new Error(`${layer}: ${name} has no code for this layer with these inputs; use device "cpu"`);
+  return undefined;
+}

@@ -18,7 +18,7 @@ function picked(count: number, edge = EDGE): number[] {
 export function formatNumber(value: number, whole: boolean): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "-∞";
   if (whole) return String(value);
-  if (value === 0) return "0";
+  if (Number.isInteger(value) && Math.abs(value) < 1e5) return String(value);
   const size = Math.abs(value);
   return size >= 1e5 || size < 1e-3 ? value.toExponential(2) : value.toPrecision(4);
 }
@@ -34,7 +34,7 @@ function ground(value: number, most: number): string {
 function slice(t: Shown, offset: number, rows: number, columns: number, most: number): string {
   const whole = t.dtype === "int32";
   const [shownRows, shownColumns] = [picked(rows), picked(columns)];
-  const cell = "padding:.15em .5em;text-align:right;border:0;font-variant-numeric:tabular-nums";
+  const cell = "padding:.15em .5em;text-align:right;border:0;color:inherit;white-space:nowrap;font-variant-numeric:tabular-nums";
   const index = (i: number): string => `<th style="${cell};opacity:.55;font-weight:400">${i < 0 ? "…" : i}</th>`;
   const body = shownRows.map((i) => `<tr>${index(i)}${shownColumns.map((j) => {
     if (i < 0 || j < 0) return `<td style="${cell};opacity:.55">…</td>`;
@@ -60,7 +60,11 @@ export function displayTensor(t: Shown): { "text/html": string; "text/plain": st
   const whole = dtype === "int32";
   const facts = finite === 0 ? "" : ` · min ${formatNumber(lo, whole)} · mean ${formatNumber(sum / finite, false)} · max ${formatNumber(hi, whole)}`;
   const broken = size - finite > 0 ? ` · <b>${size - finite} not finite</b>` : "";
-  const head = `<b>Tensor</b> ${formatShape(shape)} ${dtype}${size > 1 ? facts : ""}${broken}`;
+  const head = `<b>Tensor</b> ${formatShape(shape)} ${dtype}${size > 1 ? facts + broken : ""}`;
+  if (size <= 1) {
+    const only = size === 1 ? ` · ${formatNumber(data[0]!, whole)}` : " · empty";
+    return { "text/html": `<div>${head}${only}</div>`, "text/plain": t.toString() };
+  }
 
   const columns = shape.at(-1) ?? 1;
   const rows = shape.length > 1 ? shape.at(-2)! : 1;

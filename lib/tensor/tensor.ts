@@ -1,5 +1,6 @@
 /** Tensor: a row-major typed array with a shape, and the operations that layers are written in. */
 
+import { displayTensor } from "./display";
 import { matmulInto } from "./matmul";
 import {
   broadcastShapes,
@@ -546,6 +547,10 @@ export class Tensor {
     };
     const kind = this.dtype === "float64" ? "" : ` ${this.dtype}`;
     return this.rank === 0 ? number(this.data[0]) : `Tensor ${formatShape(this.shape)}${kind}\n${lines(0, 0)}`;
+  }
+
+  [Symbol.for("Jupyter.display")](): { [type: string]: string } {
+    return displayTensor(this);
   }
 }
 

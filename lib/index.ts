@@ -3,3 +3,4 @@ export * from "./tensor";
 export * from "./layers";
 export * from "./graph";
 export * from "./plots";
+export { checkInterrupt } from "./interrupt";

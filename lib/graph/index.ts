@@ -1,4 +1,10 @@
-export * from "./draw";
+export { AnomalyError, firstNonFinite } from "./anomaly";
+export { customFunction, type CustomFunction } from "./custom";
+export { Graph, type GraphNode } from "./draw";
+export { fixedPoint, type FixedPointOptions } from "./implicit";
+export { topologicalOrder } from "./order";
 export { noGrad } from "./recording";
-export * from "./order";
-export * from "./value";
+export { Tape, Variable, type Operand, type Primitive, type TapeOptions } from "./tape";
+export { gradients, Value, type ScalarPrimitive } from "./value";
+import "./layer";
+import "./primitives";

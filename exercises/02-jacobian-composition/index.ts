@@ -208,5 +208,23 @@ export default defineExercise({
         "}, x0).toArray());",
       ].join("\n"),
     },
+    {
+      type: "markdown",
+      source:
+        "The same three matrices as pictures, at a point with no zeros in it. Blue is negative, red is positive. The middle axis, " +
+        "$u_1$ to $u_3$, is summed over in the product: it is the layer that the gradient passes on its way from $y$ to $x$.",
+    },
+    {
+      type: "code",
+      source: [
+        "const at = tensor([1.2, -0.5]);",
+        'const [ys, us, xs] = [["y1", "y2"], ["u1", "u2", "u3"], ["x1", "x2"]];',
+        "beside([",
+        '  heatmap(jacobianF(g(at)), { title: "J_f(g(x))", rows: ys, columns: us, x: "by", y: "derivative of" }),',
+        '  heatmap(jacobianG(at), { title: "J_g(x)", rows: us, columns: xs, x: "by", y: "" }),',
+        '  heatmap(jacobianF(g(at)).matmul(jacobianG(at)), { title: "J_h(x), the product", rows: ys, columns: xs, x: "by", y: "" }),',
+        '], { title: "The chain rule is a matrix product" })',
+      ].join("\n"),
+    },
   ],
 });

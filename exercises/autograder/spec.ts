@@ -66,7 +66,9 @@ export interface Part<A extends Args = Args, R extends Result = Result, Id exten
    * is d<forward, cotangent>/d args[name]. A forward that returns a number needs no cotangent.
    */
   forward?(args: A): Tensor | number;
-  /** Finite differences of outputs that are no plain d<name>, a Jacobian for example. */
+  /** Outputs that are Jacobians of `forward`: `{ J: "x" }` says that output J is d forward / d args.x, [outputs, inputs]. */
+  jacobians?: { readonly [name in keyof R & string]?: keyof A & string };
+  /** Finite differences of outputs that are neither a plain d<name> nor a Jacobian of `forward`. */
   differences?(args: A): { [name: string]: Tensor | number };
   /** Why there are no finite differences, in a sentence for the report: an estimator, for instance. */
   noDifferences?: string;

@@ -1,9 +1,17 @@
 /** The course: every exercise, in order. */
 import type { Exercise } from "./autograder/spec";
+import scalarChainRule from "./01-scalar-chain-rule";
 import jacobianComposition from "./02-jacobian-composition";
+import lineByGradientDescent from "./03-line-by-gradient-descent";
+import twoLayerNetwork from "./04-two-layer-network";
+import batchedBackward from "./05-batched-backward";
 
 export const exercises: readonly Exercise[] = [
+  scalarChainRule,
   jacobianComposition,
+  lineByGradientDescent,
+  twoLayerNetwork,
+  batchedBackward,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

@@ -1,6 +1,7 @@
 /** gradbook's teaching library. */
 export * from "./tensor";
 export * from "./layers";
+export * from "./check";
 export * from "./graph";
 export * from "./plots";
 export { checkInterrupt } from "./interrupt";

@@ -43,8 +43,10 @@ function promote(a: DType, b: DType): DType {
 
 const floating = (dtype: DType): DType => (dtype === "int32" ? "float64" : dtype);
 
-type Arithmetic = "add" | "sub" | "mul" | "div";
-type Comparison = "gt" | "ge" | "lt" | "le" | "eq";
+/** @internal */
+export type Arithmetic = "add" | "sub" | "mul" | "div";
+/** @internal */
+export type Comparison = "gt" | "ge" | "lt" | "le" | "eq";
 
 /**
  * A row-major array of numbers with a shape. Tensors are values: no operation changes one, each returns a new one
@@ -75,6 +77,11 @@ export class Tensor {
     return sizeOf(this.shape);
   }
 
+  /** @internal How many richer kinds are stacked on the numbers: 0 for plain ones. */
+  get order(): number {
+    return 0;
+  }
+
   get rank(): number {
     return this.shape.length;
   }
@@ -83,12 +90,15 @@ export class Tensor {
     return this.shape.length;
   }
 
-  /** Subclasses that carry more than numbers (a tangent) turn a plain operand into one of their kind. */
-  protected lift?(plain: Tensor): Tensor;
+  /** @internal Subclasses that carry more than numbers (a tangent) turn a plain operand into one of their kind. */
+  lift?(plain: Tensor): Tensor;
 
-  /** The operand as a tensor, and `this` as its peer where one of the two is of a richer kind. */
+  /** @internal A richer kind's rule for `concat`. */
+  concatAll?(tensors: readonly Tensor[], axis: number): Tensor;
+
+  /** This tensor as one of the other's richer kind, where the other is of one and this is not. */
   private peer(other: Tensor): Tensor | undefined {
-    return other.lift && !this.lift ? other.lift(this) : undefined;
+    return other.lift && this.order < other.order ? other.lift(this) : undefined;
   }
 
   // ---------------------------------------------------------------- elementwise, with NumPy broadcasting
@@ -113,8 +123,8 @@ export class Tensor {
     return this.arithmetic("div", other);
   }
 
-  /** The one primitive below `add`, `sub`, `mul` and `div`. */
-  protected arithmetic(op: Arithmetic, other: Tensor | number): Tensor {
+  /** @internal The one primitive below `add`, `sub`, `mul` and `div`. */
+  arithmetic(op: Arithmetic, other: Tensor | number): Tensor {
     const peer = typeof other === "number" ? undefined : this.peer(other);
     if (peer) return peer.arithmetic(op, other);
     const b = operand(op, other, this.dtype);
@@ -154,8 +164,8 @@ export class Tensor {
     return this.compare("eq", other);
   }
 
-  /** Masks are piecewise constant: they carry no tangent, so a richer tensor compares by its numbers alone. */
-  protected compare(op: Comparison, other: Tensor | number): Tensor {
+  /** @internal Masks are piecewise constant: they carry no tangent, so a richer tensor compares by its numbers alone. */
+  compare(op: Comparison, other: Tensor | number): Tensor {
     const b = operand(op, other, this.dtype);
     const out = broadcast(op, this, b, floating(promote(this.dtype, b.dtype)));
     forRows(out.shape, this.shape, b.shape, loops[op], out.data, this.data, b.data);
@@ -177,8 +187,8 @@ export class Tensor {
     return new Tensor(out, shape);
   }
 
-  /** f of each element. `derivative` tells forward-mode what f' is; without it a tangent cannot pass. */
-  map(f: (x: number) => number, derivative?: (x: number) => number): Tensor {
+  /** f of each element. `derivative`, in tensor operations, is f'; without it no tangent or gradient can pass. */
+  map(f: (x: number) => number, derivative?: (x: Tensor) => Tensor): Tensor {
     void derivative;
     const data = this.data;
     const out = allocate(floating(this.dtype), data.length);
@@ -196,7 +206,7 @@ export class Tensor {
 
   /** Each element to the power n. */
   pow(n: number): Tensor {
-    return this.map((x) => x ** n, n === 0 ? () => 0 : (x) => n * x ** (n - 1));
+    return this.map((x) => x ** n, (x) => (n === 0 ? x.mul(0) : x.pow(n - 1).mul(n)));
   }
 
   square(): Tensor {
@@ -297,8 +307,8 @@ export class Tensor {
     return new Tensor(this.data, this.resolve((Array.isArray(shape[0]) ? shape[0] : shape) as Shape));
   }
 
-  /** The shape a reshape means, its -1 filled in. */
-  protected resolve(shape: Shape): number[] {
+  /** @internal The shape a reshape means, its -1 filled in. */
+  resolve(shape: Shape): number[] {
     const known = sizeOf(shape.filter((d) => d !== -1));
     const unknown = shape.filter((d) => d === -1).length;
     const filled = shape.map((d) => (d === -1 ? (known === 0 ? 0 : this.size / known) : d));
@@ -421,8 +431,8 @@ export class Tensor {
     return this.gather(this.extremeAt(which, axes, sizeOf(outer)), keepdims ? inner : outer);
   }
 
-  /** Where each extreme stands in `data`; the first one of equals, the first NaN if there is one. */
-  protected extremeAt(which: "max" | "min", axes: number[], size: number): Int32Array {
+  /** @internal Where each extreme stands in `data`; the first one of equals, the first NaN if there is one. */
+  extremeAt(which: "max" | "min", axes: number[], size: number): Int32Array {
     const data = this.data;
     const at = new Int32Array(size).fill(-1);
     const sign = which === "max" ? 1 : -1;
@@ -549,6 +559,12 @@ export class Tensor {
     return this.rank === 0 ? number(this.data[0]) : `Tensor ${formatShape(this.shape)}${kind}\n${lines(0, 0)}`;
   }
 
+  /** What console.log prints in Node. */
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
+  /** What a notebook shows. */
   [Symbol.for("Jupyter.display")](): { [type: string]: string } {
     return displayTensor(this);
   }
@@ -744,13 +760,8 @@ function multiply(left: Tensor, right: Tensor): Tensor {
 /** Tensors one after the other along an axis; all other dimensions agree. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new Error("concat: no tensors were given");
-  const rich = tensors.find((t) => (t as unknown as { concatWith?: unknown }).concatWith) as RichConcat | undefined;
-  return rich ? rich.concatWith(tensors, axis) : concatPlain(tensors, axis);
-}
-
-/** A richer tensor's own rule for concat, as `lift` is for the methods. */
-export interface RichConcat {
-  concatWith(tensors: readonly Tensor[], axis: number): Tensor;
+  const richest = tensors.reduce((a, b) => (b.order > a.order ? b : a));
+  return richest.concatAll ? richest.concatAll(tensors, axis) : concatPlain(tensors, axis);
 }
 
 function concatPlain(tensors: readonly Tensor[], axis: number): Tensor {

@@ -1,8 +1,10 @@
-/** Functions of one number, each with its derivative, which forward-mode needs. */
+/** Functions of one number, each with its derivative as a tensor operation, so that it can be differentiated again. */
+
+import type { Tensor } from "./tensor";
 
 export interface Unary {
   readonly f: (x: number) => number;
-  readonly derivative: (x: number) => number;
+  readonly derivative: (x: Tensor) => Tensor;
 }
 
 export type UnaryName =
@@ -47,21 +49,22 @@ function roundHalfEven(x: number): number {
   return Math.abs(x % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-const zeroUnlessNaN = (x: number): number => (x === x ? 0 : NaN);
+/** The derivative of a step function: 0, and NaN for NaN. */
+const flat = (x: Tensor): Tensor => x.sub(x);
 
 export const unaryFunctions: Record<UnaryName, Unary> = {
-  exp: { f: Math.exp, derivative: Math.exp },
-  expm1: { f: Math.expm1, derivative: Math.exp },
-  log: { f: Math.log, derivative: (x) => 1 / x },
-  log1p: { f: Math.log1p, derivative: (x) => 1 / (1 + x) },
-  sqrt: { f: Math.sqrt, derivative: (x) => 0.5 / Math.sqrt(x) },
-  abs: { f: Math.abs, derivative: Math.sign },
-  sign: { f: Math.sign, derivative: zeroUnlessNaN },
-  sin: { f: Math.sin, derivative: Math.cos },
-  cos: { f: Math.cos, derivative: (x) => -Math.sin(x) },
-  tanh: { f: Math.tanh, derivative: (x) => 1 - Math.tanh(x) ** 2 },
-  sigmoid: { f: sigmoidOf, derivative: (x) => sigmoidOf(x) * sigmoidOf(-x) },
-  erf: { f: erfOf, derivative: (x) => TWO_OVER_SQRT_PI * Math.exp(-x * x) },
-  floor: { f: Math.floor, derivative: zeroUnlessNaN },
-  round: { f: roundHalfEven, derivative: zeroUnlessNaN },
+  exp: { f: Math.exp, derivative: (x) => x.exp() },
+  expm1: { f: Math.expm1, derivative: (x) => x.exp() },
+  log: { f: Math.log, derivative: (x) => x.pow(-1) },
+  log1p: { f: Math.log1p, derivative: (x) => x.add(1).pow(-1) },
+  sqrt: { f: Math.sqrt, derivative: (x) => x.pow(-0.5).mul(0.5) },
+  abs: { f: Math.abs, derivative: (x) => x.sign() },
+  sign: { f: Math.sign, derivative: flat },
+  sin: { f: Math.sin, derivative: (x) => x.cos() },
+  cos: { f: Math.cos, derivative: (x) => x.sin().neg() },
+  tanh: { f: Math.tanh, derivative: (x) => x.tanh().square().neg().add(1) },
+  sigmoid: { f: sigmoidOf, derivative: (x) => x.sigmoid().mul(x.neg().sigmoid()) },
+  erf: { f: erfOf, derivative: (x) => x.square().neg().exp().mul(TWO_OVER_SQRT_PI) },
+  floor: { f: Math.floor, derivative: flat },
+  round: { f: roundHalfEven, derivative: flat },
 };

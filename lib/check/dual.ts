@@ -1,0 +1,99 @@
+import { concat, zerosLike, type Shape, type Tensor } from "../tensor";
+import { Carrier } from "../tensor/carrier";
+import type { Arithmetic } from "../tensor/tensor";
+
+/**
+ * A tensor with a tangent: x + eps dx with eps^2 = 0. Every Tensor operation carries the tangent along by its own
+ * derivative, so running any function on Duals gives its exact Jacobian-vector product in the same pass.
+ *
+ * Source: Math for LLMs, appendix C.1 (forward mode by dual numbers).
+ */
+export class Dual extends Carrier {
+  constructor(primal: Tensor, readonly tangent: Tensor) {
+    super(primal);
+  }
+
+  override lift(plain: Tensor): Tensor {
+    return new Dual(plain, zerosLike(plain));
+  }
+
+  private read(other: Tensor | number): [value: Tensor | number, tangent: Tensor | undefined] {
+    return other instanceof Dual && other.order === this.order ? [other.primal, other.tangent] : [other, undefined];
+  }
+
+  override arithmetic(op: Arithmetic, other: Tensor | number): Tensor {
+    const { primal: a, tangent: da } = this;
+    const [b, db] = this.read(other);
+    const y = a.arithmetic(op, b);
+    switch (op) {
+      case "add":
+        return new Dual(y, db ? da.add(db) : da.broadcastTo(y.shape));
+      case "sub":
+        return new Dual(y, db ? da.sub(db) : da.broadcastTo(y.shape));
+      case "mul":
+        return new Dual(y, db ? da.mul(b).add(a.mul(db)) : da.mul(b));
+      case "div":
+        return new Dual(y, db ? da.sub(y.mul(db)).div(b) : da.div(b));
+    }
+  }
+
+  override select(mask: Tensor, other: Tensor | number): Tensor {
+    const [b, db] = this.read(other);
+    return new Dual(this.primal.select(mask, b), this.tangent.select(mask, db ?? 0));
+  }
+
+  override map(f: (x: number) => number, derivative?: (x: Tensor) => Tensor): Tensor {
+    if (!derivative) throw new Error("derivative: map(f) does not say what f' is; give it as map(f, derivative)");
+    return new Dual(this.primal.map(f, derivative), this.tangent.mul(derivative(this.primal)));
+  }
+
+  override matmul(other: Tensor): Tensor {
+    const [b, db] = this.read(other) as [Tensor, Tensor | undefined];
+    const first = this.tangent.matmul(b);
+    return new Dual(this.primal.matmul(b), db ? first.add(this.primal.matmul(db)) : first);
+  }
+
+  // Linear operations do to the tangent what they do to the primal.
+
+  private both(f: (t: Tensor) => Tensor): Dual {
+    return new Dual(f(this.primal), f(this.tangent));
+  }
+
+  override reshape(...shape: readonly number[] | [Shape]): Tensor {
+    return this.both((t) => t.reshape(...(shape as number[])));
+  }
+
+  override transpose(axes?: readonly number[]): Tensor {
+    return this.both((t) => t.transpose(axes));
+  }
+
+  override broadcastTo(shape: Shape): Tensor {
+    return this.both((t) => t.broadcastTo(shape));
+  }
+
+  override slice(start: number, end?: number, axis?: number): Tensor {
+    return this.both((t) => t.slice(start, end, axis));
+  }
+
+  override gather(indices: Int32Array, shape: Shape): Tensor {
+    return this.both((t) => t.gather(indices, shape));
+  }
+
+  override scatter(indices: Int32Array, shape: Shape): Tensor {
+    return this.both((t) => t.scatter(indices, shape));
+  }
+
+  override sum(axis?: number | readonly number[], keepdims?: boolean): Tensor {
+    return this.both((t) => t.sum(axis, keepdims));
+  }
+
+  override concatAll(tensors: readonly Tensor[], axis: number): Tensor {
+    const parts = tensors.map((t) => (t.order === this.order ? (t as Dual) : (this.lift(t) as Dual)));
+    return new Dual(concat(parts.map((t) => t.primal), axis), concat(parts.map((t) => t.tangent), axis));
+  }
+}
+
+/** The tangent a function's result carries; zero for a result that did not depend on any Dual. */
+export function tangentOf(t: Tensor): Tensor {
+  return t instanceof Dual ? t.tangent : zerosLike(t);
+}

@@ -5,3 +5,7 @@ export * from "./check";
 export * from "./graph";
 export * from "./plots";
 export { checkInterrupt } from "./interrupt";
+export * from "./init";
+export * from "./diagnostics";
+export * from "./optim";
+export * from "./schedules";

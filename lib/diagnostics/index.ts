@@ -1,0 +1,4 @@
+export * from "./clip";
+export * from "./neurons";
+export * from "./norms";
+export * from "./spectral";

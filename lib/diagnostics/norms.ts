@@ -12,10 +12,10 @@ export function globalNorm(tensors: Tensors): number {
 }
 
 /**
- * The 2-norm of each gradient by name, and of all together (Math for LLMs, appendix F.3: per-layer analysis).
+ * The 2-norm of each gradient (or parameter) by name, and of all together (Math for LLMs, appendix F.3: per-layer analysis).
  * A vanished layer shows as a norm near 0, an exploded one as a huge norm, a broken one as NaN.
  */
-export function gradientNorms(gradients: Tensors): { total: number; each: Record<string, number> } {
+export function tensorNorms(gradients: Tensors): { total: number; each: Record<string, number> } {
   return {
     total: globalNorm(gradients),
     each: Object.fromEntries(present(gradients).map(([name, t]) => [name, t.norm()])),

@@ -1,5 +1,5 @@
 import {
-  clipGlobalNorm, clipPerLayer, clipValue, deadNeurons, globalNorm, gradientCorrelation, gradientNorms, jacobianProduct, spectralNorm,
+  clipGlobalNorm, clipPerLayer, clipValue, deadNeurons, globalNorm, gradientCorrelation, tensorNorms, jacobianProduct, spectralNorm,
   updateRatios,
 } from "../../../lib/diagnostics";
 import { orthogonal } from "../../../lib/init";
@@ -8,7 +8,7 @@ import { eye, randn, rng, tensor } from "../../../lib/tensor";
 const g = { a: tensor([3, 4]), b: tensor([[12]]) };
 
 test("norms: each and all together", () => {
-  expect(gradientNorms({ ...g, frozen: undefined })).toEqual({ total: 13, each: { a: 5, b: 12 } });
+  expect(tensorNorms({ ...g, frozen: undefined })).toEqual({ total: 13, each: { a: 5, b: 12 } });
   expect(globalNorm({ a: tensor([NaN]) })).toBeNaN();
 });
 

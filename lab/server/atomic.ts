@@ -1,0 +1,50 @@
+/** Saving so that a kill at any moment leaves the old file or the new one, never half of one. */
+import { randomUUID } from "node:crypto";
+import fs from "node:fs/promises";
+import path from "node:path";
+
+/** Writes beside `file`, flushes to the disk, and renames over it. Keeps the file's mode; refuses a read-only file. */
+export async function writeAtomic(file: string, data: string | Uint8Array): Promise<void> {
+  let mode: number | undefined;
+  try {
+    mode = (await fs.stat(file)).mode & 0o777;
+    // A rename would replace even a file that may not be written.
+    await fs.access(file, fs.constants.W_OK);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const temporary = temporaryName(file);
+  try {
+    const handle = await fs.open(temporary, "wx", mode ?? 0o666);
+    try {
+      await handle.writeFile(data);
+      if (mode !== undefined) await handle.chmod(mode);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await fs.rename(temporary, file);
+  } catch (error) {
+    await fs.rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(path.dirname(file));
+}
+
+/** A hidden name in the same folder, so that the rename stays on one disk. */
+export function temporaryName(file: string): string {
+  return path.join(path.dirname(file), `.${path.basename(file).slice(0, 100)}.${randomUUID().slice(0, 8)}.tmp`);
+}
+
+/** The rename itself is on the disk only once its folder is. Windows cannot open a folder, and needs no such call. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await fs.open(folder, "r");
+  try {
+    await handle.sync();
+  } catch {
+    // Some network disks refuse to flush a folder; the file's own data is flushed already.
+  } finally {
+    await handle.close();
+  }
+}

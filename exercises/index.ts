@@ -5,6 +5,12 @@ import jacobianComposition from "./02-jacobian-composition";
 import lineByGradientDescent from "./03-line-by-gradient-descent";
 import twoLayerNetwork from "./04-two-layer-network";
 import batchedBackward from "./05-batched-backward";
+import activations from "./06-activations";
+import softmaxCrossEntropy from "./07-softmax-cross-entropy";
+import checkpointing from "./15-checkpointing";
+import attention from "./16-attention";
+import multiHeadAttention from "./17-multi-head-attention";
+import flashAttention from "./18-flash-attention";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -12,6 +18,12 @@ export const exercises: readonly Exercise[] = [
   lineByGradientDescent,
   twoLayerNetwork,
   batchedBackward,
+  activations,
+  softmaxCrossEntropy,
+  checkpointing,
+  attention,
+  multiHeadAttention,
+  flashAttention,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

@@ -1,7 +1,8 @@
 /** `npm run build`: compiles the TypeScript sources to dist/. */
 import { spawnSync } from "node:child_process";
 import path from "node:path";
-import { writeStamp } from "../bin/stamp.js";
+
+const { writeStamp } = require("../bin/stamp.js") as { writeStamp(): void };
 
 const root = path.join(__dirname, "..");
 
@@ -15,5 +16,6 @@ function step(name: string, script: string, args: string[]): void {
   console.log(`build: ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
 }
 
+step("WebAssembly kernels", path.join(root, "node_modules", "ts-node", "dist", "bin.js"), ["-T", "scripts/wasm.ts"]);
 step("TypeScript to dist/", require.resolve("typescript/bin/tsc"), ["-p", "tsconfig.build.json"]);
 writeStamp();

@@ -1,0 +1,177 @@
+/**
+ * General matrix product: c[m, n] = alpha * op(a) op(b), or c += that.
+ *
+ * Both operands are first copied ("packed") into the order in which the innermost loop reads them, which also
+ * takes care of transposes and edges: what a tile lacks is zero. The innermost loop keeps a tile of 4 x 2 vectors of c
+ * in registers and walks along k: two loads of b, four splats of a, eight multiply-adds.
+ */
+
+import { bytes, fma } from "./vector";
+
+/** Rows of a register tile; its columns are two vectors: 8 of f32, 4 of f64. Five or six rows no longer fit in sixteen registers. */
+const MR: i32 = 4;
+/** A block of a (MC x KC) stays in the second-level cache, a panel of b (KC x NR) in the first. */
+const MC: i32 = 96;
+const KC: i32 = 256;
+const NC: i32 = 1024;
+
+/** Bytes that `gemm` needs beside its operands. */
+export function gemmScratch(): i32 {
+  return (MC * KC + KC * NC + MR * 8) * 8;
+}
+
+/** Copies rows [i0, i0 + mc) and columns [p0, p0 + kc) of op(a) as panels of MR rows, k by k. */
+function packA<T>(trans: bool, a: usize, lda: i32, i0: i32, p0: i32, mc: i32, kc: i32, out: usize): void {
+  // From one row of op(a) to the next, and from one column to the next, in bytes.
+  const rowStep = bytes<T>(trans ? 1 : lda);
+  const colStep = bytes<T>(trans ? lda : 1);
+  for (let i = 0; i < mc; i += MR) {
+    const rows = min(MR, mc - i);
+    let from = a + <usize>(i0 + i) * rowStep + <usize>p0 * colStep;
+    if (rows == MR) {
+      for (let p = 0; p < kc; p++) {
+        store<T>(out, load<T>(from));
+        store<T>(out + sizeof<T>(), load<T>(from + rowStep));
+        store<T>(out + 2 * sizeof<T>(), load<T>(from + 2 * rowStep));
+        store<T>(out + 3 * sizeof<T>(), load<T>(from + 3 * rowStep));
+        out += MR * sizeof<T>();
+        from += colStep;
+      }
+    } else {
+      for (let p = 0; p < kc; p++) {
+        for (let r = 0; r < MR; r++) {
+          store<T>(out, r < rows ? load<T>(from + <usize>r * rowStep) : <T>0);
+          out += sizeof<T>();
+        }
+        from += colStep;
+      }
+    }
+  }
+}
+
+/** Copies rows [p0, p0 + kc) and columns [j0, j0 + nc) of op(b) as panels of NR columns, k by k. */
+function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc: i32, out: usize): void {
+  const NR: i32 = 32 / sizeof<T>();
+  const rowStep = bytes<T>(trans ? 1 : ldb);
+  const colStep = bytes<T>(trans ? ldb : 1);
+  for (let j = 0; j < nc; j += NR) {
+    const columns = min(NR, nc - j);
+    let from = b + <usize>p0 * rowStep + <usize>(j0 + j) * colStep;
+    if (columns == NR && !trans) {
+      for (let p = 0; p < kc; p++) {
+        v128.store(out, v128.load(from));
+        v128.store(out, v128.load(from, 16), 16);
+        out += 32;
+        from += rowStep;
+      }
+    } else if (columns == NR) {
+      // Transposed: each column of op(b) is a contiguous row of b.
+      for (let s = 0; s < NR; s++) {
+        let to = out + bytes<T>(s);
+        let at = from + <usize>s * colStep;
+        for (let p = 0; p < kc; p++) {
+          store<T>(to, load<T>(at));
+          to += 32;
+          at += sizeof<T>();
+        }
+      }
+      out += <usize>kc * 32;
+    } else {
+      for (let p = 0; p < kc; p++) {
+        for (let s = 0; s < NR; s++) {
+          store<T>(out, s < columns ? load<T>(from + <usize>s * colStep) : <T>0);
+          out += sizeof<T>();
+        }
+        from += rowStep;
+      }
+    }
+  }
+}
+
+@inline function put<T>(c: usize, alpha: v128, add: bool, x0: v128, x1: v128): void {
+  const y0 = v128.mul<T>(alpha, x0);
+  const y1 = v128.mul<T>(alpha, x1);
+  v128.store(c, add ? v128.add<T>(v128.load(c), y0) : y0);
+  v128.store(c, add ? v128.add<T>(v128.load(c, 16), y1) : y1, 16);
+}
+
+/** One tile: c[6, NR] = alpha * (panel of a) (panel of b), or += that. `ldc` in bytes. */
+function tile<T>(kc: i32, alpha: T, ap: usize, bp: usize, add: bool, c: usize, ldc: usize): void {
+  const zero = v128.splat<T>(<T>0);
+  let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
+  let c30 = zero, c31 = zero;
+  for (let p = 0; p < kc; p++) {
+    const b0 = v128.load(bp);
+    const b1 = v128.load(bp, 16);
+    let a = v128.load_splat<T>(ap);
+    c00 = fma<T>(a, b0, c00);
+    c01 = fma<T>(a, b1, c01);
+    a = v128.load_splat<T>(ap, sizeof<T>());
+    c10 = fma<T>(a, b0, c10);
+    c11 = fma<T>(a, b1, c11);
+    a = v128.load_splat<T>(ap, 2 * sizeof<T>());
+    c20 = fma<T>(a, b0, c20);
+    c21 = fma<T>(a, b1, c21);
+    a = v128.load_splat<T>(ap, 3 * sizeof<T>());
+    c30 = fma<T>(a, b0, c30);
+    c31 = fma<T>(a, b1, c31);
+    ap += MR * sizeof<T>();
+    bp += 32;
+  }
+  const scale = v128.splat<T>(alpha);
+  put<T>(c, scale, add, c00, c01);
+  put<T>(c + ldc, scale, add, c10, c11);
+  put<T>(c + 2 * ldc, scale, add, c20, c21);
+  put<T>(c + 3 * ldc, scale, add, c30, c31);
+}
+
+/**
+ * c[m, n] = alpha * op(a)[m, k] op(b)[k, n], added to c when `add`. Row-major; `lda`, `ldb`, `ldc` are the elements from
+ * one stored row to the next, so a head's slice of a wider matrix is an operand like any other.
+ */
+export function gemm<T>(
+  transA: bool, transB: bool, m: i32, n: i32, k: i32, alpha: T,
+  a: usize, lda: i32, b: usize, ldb: i32, add: bool, c: usize, ldc: i32, scratch: usize,
+): void {
+  const NR: i32 = 32 / sizeof<T>();
+  const packedA = scratch;
+  const packedB = packedA + bytes<T>(MC * KC);
+  const edge = packedB + bytes<T>(KC * NC);
+  if (k == 0 && !add) {
+    for (let i = 0; i < m; i++) memory.fill(c + bytes<T>(i * ldc), 0, bytes<T>(n));
+    return;
+  }
+  for (let j0 = 0; j0 < n; j0 += NC) {
+    const nc = min(NC, n - j0);
+    for (let p0 = 0; p0 < k; p0 += KC) {
+      const kc = min(KC, k - p0);
+      const adds = add || p0 > 0;
+      packB<T>(transB, b, ldb, p0, j0, kc, nc, packedB);
+      for (let i0 = 0; i0 < m; i0 += MC) {
+        const mc = min(MC, m - i0);
+        packA<T>(transA, a, lda, i0, p0, mc, kc, packedA);
+        for (let j = 0; j < nc; j += NR) {
+          const bp = packedB + bytes<T>(j * kc);
+          const columns = min(NR, nc - j);
+          for (let i = 0; i < mc; i += MR) {
+            const ap = packedA + bytes<T>(i * kc);
+            const rows = min(MR, mc - i);
+            const to = c + bytes<T>((i0 + i) * ldc + j0 + j);
+            if (rows == MR && columns == NR) {
+              tile<T>(kc, alpha, ap, bp, adds, to, bytes<T>(ldc));
+            } else {
+              tile<T>(kc, alpha, ap, bp, false, edge, 32);
+              for (let r = 0; r < rows; r++) {
+                for (let s = 0; s < columns; s++) {
+                  const at = to + bytes<T>(r * ldc + s);
+                  const x = load<T>(edge + <usize>r * 32 + bytes<T>(s));
+                  store<T>(at, adds ? load<T>(at) + x : x);
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}

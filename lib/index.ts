@@ -9,3 +9,4 @@ export * from "./init";
 export * from "./diagnostics";
 export * from "./optim";
 export * from "./schedules";
+export * from "./memory";

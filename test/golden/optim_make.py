@@ -1,4 +1,5 @@
-"""Writes optim_trajectories.json: 20 steps of PyTorch's optimisers, schedules and clipping in float64.
+"""Writes optim_trajectories.json: 20 steps of PyTorch's optimisers, schedules and clipping in float64;
+and optim_precision.json: float32 numbers as PyTorch holds them in float16 and bfloat16.
 
 Run with Debian's python3-torch (1.13): /usr/bin/python3 test/golden/optim_make.py
 The loss is sum(cos(w) + w^2 / 10) over both parameters, so its gradient -sin(w) + w / 5 is known exactly.
@@ -78,3 +79,16 @@ out = {
 }
 with open(os.path.join(os.path.dirname(__file__), "optim_trajectories.json"), "w") as f:
     json.dump(out, f)
+
+torch.manual_seed(0)
+x = torch.cat([
+    torch.randn(100) * 10 ** (torch.rand(100) * 12 - 8),
+    torch.tensor([0.0, 1.0, -1.0, 65504.0, 65519.0, 65519.996, 65520.0, 1e5, 6.103515625e-05, 6.1e-05, 5.960464477539063e-08,
+                  2.980232238769531e-08, 2.9802325e-08, 1e-9, 1.00048828125, 1.00146484375, 1.00390625, 1.01171875,
+                  2049.0, 2051.0, 3.3895313892515355e38, 1e38, 1e-38, 1e-39, 1e-40, 9.2e-41, 4e-41]),
+]).float()
+precision = {"x": x.double().tolist(),
+             "float16": [str(v) for v in x.half().double().tolist()],
+             "bfloat16": [str(v) for v in x.bfloat16().double().tolist()]}
+with open(os.path.join(os.path.dirname(__file__), "optim_precision.json"), "w") as f:
+    json.dump(precision, f)

@@ -10,3 +10,4 @@ export * from "./diagnostics";
 export * from "./optim";
 export * from "./schedules";
 export * from "./memory";
+export * from "./estimators";

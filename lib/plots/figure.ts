@@ -40,7 +40,8 @@ export class Figure {
   toString(): string {
     const { title, xaxis, yaxis } = this.layout;
     const axes = [xaxis?.title?.text, yaxis?.title?.text && `${yaxis.title.text}${yaxis.type === "log" ? " (log)" : ""}`].filter(Boolean);
-    const head = [title?.text ?? "figure", axes.length === 2 ? `${axes[1]} against ${axes[0]}` : axes[0]].filter(Boolean).join(" · ");
+    const panels = this.layout.annotations?.filter((note) => note.xref === "paper").map((note) => note.text).join(" | ");
+    const head = [title?.text ?? (panels || "figure"), axes.length === 2 ? `${axes[1]} against ${axes[0]}` : axes[0]].filter(Boolean).join(" · ");
     const width = Math.max(0, ...this.data.map((t) => t.name?.length ?? 0));
     return [head.replace(/<[^>]*>/g, " "), ...this.data.map((t) => `  ${(t.name ?? "").padEnd(width)}  ${summary(t, this.layout)}`)].join("\n");
   }

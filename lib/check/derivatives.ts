@@ -82,7 +82,7 @@ export function gradient<A extends Argument>(f: (x: A) => Tensor, x: A | Nested)
  * (forward over reverse), at the price of a few gradients whatever the size of x.
  *
  * Source: Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994); Math for LLMs,
- * section 9.
+ * appendix B.2.
  */
 export function hvp<A extends Argument>(f: (x: A) => Tensor, x: A | Nested, v: Direction<A> | Nested): { y: Tensor; dx: A; hv: A } {
   const argument = readArgument<A>("hvp", x);

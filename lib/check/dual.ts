@@ -6,7 +6,7 @@ import type { Arithmetic } from "../tensor/tensor";
  * A tensor with a tangent: x + eps dx with eps^2 = 0. Every Tensor operation carries the tangent along by its own
  * derivative, so running any function on Duals gives its exact Jacobian-vector product in the same pass.
  *
- * Source: Math for LLMs, appendix C.1 (forward mode by dual numbers).
+ * Source: Math for LLMs, appendix B.1 (forward mode).
  */
 export class Dual extends Carrier {
   constructor(primal: Tensor, readonly tangent: Tensor) {

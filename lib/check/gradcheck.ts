@@ -10,8 +10,8 @@ import { alongElement, movable, richardson, type Slope } from "./numerical";
 import { isSmooth, readResult } from "./tree";
 
 export interface GradcheckOptions {
-  /** The layer's own options. */
-  readonly options?: Readonly<Record<string, unknown>>;
+  /** The layer's own options; a function is called before each forward, so that a generator can start afresh. */
+  readonly options?: Readonly<Record<string, unknown>> | (() => Readonly<Record<string, unknown>>);
   /** The upstream gradient; random where it is left out. */
   readonly dy?: Tensor;
   /** Allowed error relative to the greatest gradient of the input. Default 1e-7, for float32 2e-4. */
@@ -92,8 +92,8 @@ export function gradcheck(
   if (typeof subject?.forward !== "function" || typeof subject.backward !== "function") {
     throw new Error("gradcheck: the first argument should be a layer, an object with forward and backward, or a function");
   }
-  const layerOptions = options.options as any;
-  const { y: result, cache } = subject.forward(inputs, layerOptions);
+  const layerOptions = (): any => (typeof options.options === "function" ? options.options() : options.options);
+  const { y: result, cache } = subject.forward(inputs, layerOptions());
   const y = readResult(name, result);
   const dy = options.dy ?? (y.rank === 0 ? undefined : randn(y.shape, rng(options.seed ?? 1), y.dtype as "float64"));
   if (dy && !sameShape(dy.shape, y.shape)) {
@@ -110,7 +110,7 @@ export function gradcheck(
   let evaluations = 0;
   const loss = (): number => {
     evaluations++;
-    const { data } = readResult(name, subject.forward(everything, layerOptions).y);
+    const { data } = readResult(name, subject.forward(everything, layerOptions()).y);
     let sum = 0;
     for (let i = 0; i < weights.length; i++) sum += data[i] * weights[i];
     return sum;

@@ -4,7 +4,7 @@
  *     central      (f(x + h) - f(x - h)) / 2h            error c h^2 + c' h^4 + ...
  *     Richardson   (4 D(h/2) - D(h)) / 3                 the h^2 term cancels; again for h^4, h^6, ...
  *
- * Sources: Math for LLMs, section 8 (gradient checking); Ridders, "Accurate computation of F'(x) and F'(x) F''(x)",
+ * Sources: Math for LLMs, appendix D.1; Ridders, "Accurate computation of F'(x) and F'(x) F''(x)",
  * Advances in Engineering Software 4 (1982), for the tableau and its error bar.
  */
 

@@ -3,7 +3,7 @@
 /**
  * A dual number, value + eps derivative with eps^2 = 0: arithmetic with it is the chain rule.
  *
- * Source: Math for LLMs, appendix C.1.
+ * Source: Math for LLMs, appendix B.1 (forward mode).
  */
 export class DualNumber {
   constructor(readonly value: number, readonly derivative = 0) {}

@@ -44,6 +44,17 @@ export function device(name?: DeviceName): DeviceName {
   return before;
 }
 
+/** Runs body with a device in force, so that the layers a layer is composed of run where it does. */
+export function withDevice<T>(name: DeviceName, body: () => T): T {
+  const before = current;
+  current = name;
+  try {
+    return body();
+  } finally {
+    current = before;
+  }
+}
+
 /** The devices that can be named now. */
 export function availableDevices(): DeviceName[] {
   return ["cpu", ...devices.keys()];

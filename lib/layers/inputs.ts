@@ -3,8 +3,8 @@
  * `{ x: "[..., in]", W: "[out, in]", b: "[out]?" }`.
  *
  * A name stands for one dimension wherever it appears; `3C` is three times C; a leading `...` is any leading
- * dimensions, the same in every input that has it; `?` at the end marks an input that may be left out;
- * `int` before the brackets marks whole numbers (ids, targets), which have no gradient.
+ * dimensions, the same in every input that has it; a trailing `...` is any further dimensions; `?` at the end marks an
+ * input that may be left out; `int` before the brackets marks whole numbers (ids, targets), which have no gradient.
  */
 
 import { formatShape, sameShape, Tensor, tensor, type Nested, type Shape } from "../tensor";
@@ -39,6 +39,7 @@ interface Declared {
   readonly integer: boolean;
   readonly optional: boolean;
   readonly leading: boolean;
+  readonly trailing: boolean;
   readonly dimensions: readonly { readonly times: number; readonly name: string }[];
   readonly text: string;
 }
@@ -47,11 +48,13 @@ export function parseSpec(spec: string): Declared {
   const match = /^(int )?(\[(\.\.\.)?,?\s*(.*)\])(\?)?$/.exec(spec);
   if (!match) throw new Error(`defineLayer: the input "${spec}" should read like "[..., in]", "int [...]" or "[out]?"`);
   const [, integer, text, leading, names, optional] = match;
-  const dimensions = names.split(",").map((part) => part.trim()).filter(Boolean).map((part) => {
+  const parts = names.split(",").map((part) => part.trim()).filter(Boolean);
+  const trailing = parts.at(-1) === "...";
+  const dimensions = (trailing ? parts.slice(0, -1) : parts).map((part) => {
     const [, times, name] = /^(\d*)([A-Za-z]\w*)$/.exec(part)!;
     return { times: times === "" ? 1 : Number(times), name };
   });
-  return { integer: !!integer, optional: !!optional, leading: !!leading, dimensions, text };
+  return { integer: !!integer, optional: !!optional, leading: !!leading, trailing, dimensions, text };
 }
 
 /** Checks the inputs, in the order declared, and returns them with whole numbers as int32 tensors. */
@@ -83,10 +86,10 @@ export function readInputs(layer: string, specs: ReadonlyMap<string, Declared>, 
 
     const shape = formatShape(t.shape);
     const own = spec.dimensions.length;
-    if (spec.leading ? t.rank < own : t.rank !== own) {
+    if (spec.leading || spec.trailing ? t.rank < own : t.rank !== own) {
       throw new Error(`${layer}: ${name} has shape ${shape}, it should be ${spec.text}`);
     }
-    const lead = t.shape.slice(0, t.rank - own);
+    const lead = spec.leading ? t.shape.slice(0, t.rank - own) : [];
     if (spec.leading) {
       if (leading && !sameShape(lead, leading.shape)) {
         const theirs = leading.whole ? `${leading.name} has shape` : `${leading.name}'s leading dimensions are`;
@@ -104,7 +107,7 @@ export function readInputs(layer: string, specs: ReadonlyMap<string, Declared>, 
       if (size % times !== 0) {
         throw new Error(`${layer}: ${name} has shape ${shape}, dimension ${lead.length + i} should be a multiple of ${times}`);
       }
-      const position = i === own - 1 ? "last dimension" : `dimension ${lead.length + i}`;
+      const position = i === own - 1 && !spec.trailing ? "last dimension" : `dimension ${lead.length + i}`;
       if (!known) bound.set(dimension, { value: size / times, where: `${name}'s ${position}` });
     });
   }

@@ -4,7 +4,7 @@
  */
 
 import { formatShape, onesLike, sameShape, Tensor, zerosLike } from "../tensor";
-import { checkDevice, device, implementationOn, type DeviceName, type Implementation, type Lazy } from "./device";
+import { checkDevice, device, implementationOn, withDevice, type DeviceName, type Implementation, type Lazy } from "./device";
 import {
   parseSpec,
   readInputs,
@@ -158,6 +158,23 @@ export function defineLayer<
     return { inputs, own: own.values, frozen: own.frozen ?? definition.frozen ?? [], on: own.device ?? device() };
   };
 
+  const collect = ({ inputs, ran, saved, options: own, frozen }: LayerCache, dy: Tensor): Record<string, Tensor> => {
+    const found = ran.backward(dy, inputs, saved, own);
+    const gradients: Record<string, Tensor> = {};
+    for (const input of differentiable) {
+      const of = inputs[input];
+      if (!of || frozen.includes(input)) continue;
+      const lazy = found[`d${input}`];
+      const gradient = typeof lazy === "function" ? lazy() : lazy;
+      if (!gradient || !sameShape(gradient.shape, of.shape)) {
+        const got = gradient ? `has shape ${formatShape(gradient.shape)}` : "is missing";
+        throw new Error(`${name}: the backward's d${input} ${got}, ${input} has shape ${formatShape(of.shape)}`);
+      }
+      gradients[`d${input}`] = gradient;
+    }
+    return gradients;
+  };
+
   const layer = {
     name,
     inputs: definition.inputs,
@@ -168,7 +185,7 @@ export function defineLayer<
     forward(given: unknown, chosen?: unknown) {
       const { inputs, own, frozen, on } = read(given, chosen);
       const ran = implementationOn(on, name, inputs, own) ?? cpu;
-      const { y, saved } = ran.forward(inputs, own);
+      const { y, saved } = withDevice(on, () => ran.forward(inputs, own));
       return { y, cache: new LayerCache(name, inputs, own, saved, y, frozen, on, ran) };
     },
 
@@ -176,21 +193,7 @@ export function defineLayer<
       const [dy, cache] = first instanceof LayerCache ? [undefined, first] : [first, second];
       if (!(cache instanceof LayerCache)) throw new Error(`${name}: backward needs the cache that forward returned`);
       if (cache.layer !== name) throw new Error(`${name}: backward was given the cache of ${cache.layer}`);
-      const { inputs } = cache;
-      const found = cache.ran.backward(readUpstream(name, dy, cache.y), inputs, cache.saved, cache.options);
-      const gradients: Record<string, Tensor> = {};
-      for (const input of differentiable) {
-        const of = inputs[input];
-        if (!of || cache.frozen.includes(input)) continue;
-        const lazy = found[`d${input}`];
-        const gradient = typeof lazy === "function" ? lazy() : lazy;
-        if (!gradient || !sameShape(gradient.shape, of.shape)) {
-          const got = gradient ? `has shape ${formatShape(gradient.shape)}` : "is missing";
-          throw new Error(`${name}: the backward's d${input} ${got}, ${input} has shape ${formatShape(of.shape)}`);
-        }
-        gradients[`d${input}`] = gradient;
-      }
-      return gradients;
+      return withDevice(cache.device, () => collect(cache, readUpstream(name, dy, cache.y)));
     },
 
     jvp(given: unknown, moving: Record<string, Tensor | undefined>, chosen?: unknown) {
@@ -198,8 +201,10 @@ export function defineLayer<
       const tangents = readTangents(name, differentiable, inputs, moving);
       const there = implementationOn(on, name, inputs, own);
       const ran = there?.jvp ? there : cpu;
-      const { y, saved } = ran.forward(inputs, own);
-      return { y, dy: ran.jvp!(tangents, inputs, saved, own) };
+      return withDevice(on, () => {
+        const { y, saved } = ran.forward(inputs, own);
+        return { y, dy: ran.jvp!(tangents, inputs, saved, own) };
+      });
     },
   };
   return layer as unknown as Layer<N, S, O, V, F>;

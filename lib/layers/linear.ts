@@ -12,7 +12,7 @@ import { rows } from "./rows";
  *     db = sum of dy over all rows
  *
  * Shapes: x [..., in], W [out, in], b? [out] -> y [..., out].
- * Sources: handbook section 4 (there with W transposed); arXiv 2512.23329, linear layer: dw = a^t D, D_prev = D w^t.
+ * Sources: Math for LLMs, section 5.1; arXiv 2512.23329: dw = a^t D, D_prev = D w^t (its w is our W^T).
  */
 export const linear = defineLayer({
   name: "linear",

@@ -1,6 +1,6 @@
 /** What a layer's options may be: each with its default, its check and the words an error message uses. */
 
-import type { Rng } from "../tensor";
+import { Tensor, type Rng } from "../tensor";
 
 /** R is true for an option that has no default and must be given. */
 export interface Option<T, R extends boolean = boolean> {
@@ -28,9 +28,8 @@ export const nonNegative = (fallback: number): Option<number, false> =>
 export const anyNumber = (fallback: number): Option<number, false> =>
   option(false, fallback, "a number", isNumber);
 
-/** A number, lo <= value < hi. */
 export const fraction = (fallback: number): Option<number, false> =>
-  option(false, fallback, "a number from 0 (included) to 1 (not included)", (v) => isNumber(v) && v >= 0 && v < 1);
+  option(false, fallback, "a number from 0 to 1", (v) => isNumber(v) && v >= 0 && v <= 1);
 
 export const flag = (fallback: boolean): Option<boolean, false> =>
   option(false, fallback, "true or false", (v) => typeof v === "boolean");
@@ -48,19 +47,37 @@ export const count = (least: number, fallback: number): Option<number, false> =>
 export const requiredCount = (least: number): Option<number, true> =>
   option<number, true>(true, undefined, `a whole number from ${least} up`, (v) => isCount(v, least));
 
-/** A whole number, or undefined for "none". */
-export const optionalInteger = (): Option<number | undefined, false> =>
-  option<number | undefined, false>(false, undefined, "a whole number", (v) => v === undefined || Number.isInteger(v));
+export const anyInteger = (fallback: number): Option<number, false> =>
+  option(false, fallback, "a whole number", Number.isInteger);
+
+/** A number, or undefined for the layer's own choice. */
+export const optionalNumber = (): Option<number | undefined, false> =>
+  option<number | undefined, false>(false, undefined, "a number", (v) => v === undefined || isNumber(v));
+
+/** A whole number from `least` up, or undefined for "none". */
+export const optionalCount = (least: number): Option<number | undefined, false> =>
+  option<number | undefined, false>(false, undefined, `a whole number from ${least} up`, (v) => v === undefined || isCount(v, least));
+
+export const optionalTensor = (): Option<Tensor | undefined, false> =>
+  option<Tensor | undefined, false>(false, undefined, "a Tensor", (v) => v === undefined || v instanceof Tensor);
 
 export const requiredRng = (): Option<Rng, true> =>
   option<Rng, true>(true, undefined, "a generator, rng(seed)", (v) => typeof (v as Rng | undefined)?.uniform === "function");
 
 /** One whole number for both directions, or [vertical, horizontal]. */
-export const pair = (least: number, fallback: number): Option<number | readonly [number, number], false> =>
-  option<number | readonly [number, number], false>(false, fallback, pairWords(least), (v) => isPair(v, least));
+export type Pair = number | readonly [number, number];
 
-export const requiredPair = (least: number): Option<number | readonly [number, number], true> =>
-  option<number | readonly [number, number], true>(true, undefined, pairWords(least), (v) => isPair(v, least));
+export const pair = (least: number, fallback: number): Option<Pair, false> =>
+  option<Pair, false>(false, fallback, pairWords(least), (v) => isPair(v, least));
+
+export const requiredPair = (least: number): Option<Pair, true> =>
+  option<Pair, true>(true, undefined, pairWords(least), (v) => isPair(v, least));
+
+export const optionalPair = (least: number): Option<Pair | undefined, false> =>
+  option<Pair | undefined, false>(false, undefined, pairWords(least), (v) => v === undefined || isPair(v, least));
+
+/** [vertical, horizontal] */
+export const both = (value: Pair): readonly [number, number] => (typeof value === "number" ? [value, value] : value);
 
 const pairWords = (least: number): string => `a whole number from ${least} up, or two of them`;
 const isPair = (v: unknown, least: number): boolean =>

@@ -7,6 +7,7 @@ import { defineLayer } from "./layer";
  *     dx = dy where x > 0, else 0        (the subgradient 0 at x = 0, as PyTorch has it)
  *
  * Shapes: x [...] -> y [...].
+ * Source: Math for LLMs, section 5.2.
  */
 export const relu = defineLayer({
   name: "relu",

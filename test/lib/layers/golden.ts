@@ -1,0 +1,1 @@
+export const goldenCases: { name: string; layer: any; inputs: any; options: any; y: any; dy: any; gradients: any }[] = [];

@@ -18,4 +18,5 @@ function step(name: string, script: string, args: string[]): void {
 
 step("WebAssembly kernels", path.join(root, "node_modules", "ts-node", "dist", "bin.js"), ["-T", "scripts/wasm.ts"]);
 step("TypeScript to dist/", require.resolve("typescript/bin/tsc"), ["-p", "tsconfig.build.json"]);
+step("the kernel's declarations", path.join(root, "node_modules", "ts-node", "dist", "bin.js"), ["-T", path.join(__dirname, "kernel-assets.ts")]);
 writeStamp();

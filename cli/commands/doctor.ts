@@ -1,0 +1,78 @@
+/** `gradbook doctor`: says what is there, what is missing, and what to do about it. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import type { Command } from "../main.js";
+
+export const command: Command = {
+  usage: "",
+  summary: "Checks this machine: Node, the kernel, JupyterLab's front end, Jupyter, Chromium, bubblewrap. Exit code 1 when something needed is missing.",
+  run,
+};
+
+const root = path.join(__dirname, "..", "..", "..");
+
+interface Finding {
+  what: string;
+  /** undefined: it is there; otherwise what to do. */
+  advice?: string;
+  /** The course works without it. */
+  optional?: boolean;
+  detail?: string;
+}
+
+/** First line that a program prints, or undefined when it cannot be run. */
+function firstLine(program: string, args: string[]): string | undefined {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 20_000 });
+  if (status !== 0) return undefined;
+  return (stdout || stderr).trim().split("\n")[0];
+}
+
+function requirable(name: string): string | undefined {
+  try {
+    require(name);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.split("\n")[0];
+  }
+}
+
+/** Runs one cell the way the kernel would. */
+async function runCell(): Promise<Finding> {
+  const { runNotebook } = await import("../../kernel/notebook.js");
+  const source = "const probe: number = [1, 2].reduce((a, b) => a + b); probe";
+  const text = JSON.stringify({ cells: [{ cell_type: "code", source, metadata: {}, outputs: [] }], metadata: {}, nbformat: 4, nbformat_minor: 5 });
+  const started = performance.now();
+  const { failed } = await runNotebook(text, process.cwd());
+  return {
+    what: "a cell runs",
+    detail: `${Math.round(performance.now() - started)} ms`,
+    advice: failed ? `it failed with "${failed.evalue}"; run \`npm ci\` and \`npm run build\`` : undefined,
+  };
+}
+
+async function run(): Promise<number> {
+  const zeromq = requirable("zeromq");
+  const kernelspecs = firstLine("jupyter", ["--version"]);
+  const chromium = firstLine("chromium", ["--version"]);
+  const bubblewrap = firstLine("bwrap", ["--version"]);
+  const frontend = existsSync(path.join(root, "lab", "build", "static"));
+  const findings: Finding[] = [
+    { what: "Node", detail: process.versions.node },
+    { what: "TypeScript", detail: (require("typescript/package.json") as { version: string }).version },
+    { what: "ZeroMQ", advice: zeromq && `it does not load (${zeromq}); run \`npm ci\` again on this machine` },
+    await runCell(),
+    { what: "JupyterLab's front end", optional: true, advice: frontend ? undefined : "not built yet; `gradbook lab` builds it on its first start" },
+    {
+      what: "Jupyter", optional: true, detail: kernelspecs,
+      advice: kernelspecs ? undefined : "not found; only needed for `gradbook install`, `gradbook lab` brings its own",
+    },
+    { what: "Chromium", optional: true, detail: chromium, advice: chromium ? undefined : "not found; only the end-to-end tests need it" },
+    { what: "bubblewrap", optional: true, detail: bubblewrap, advice: bubblewrap ? undefined : "not found; `gradbook grade` isolates submissions less strictly without it" },
+  ];
+  for (const { what, detail, advice, optional } of findings) {
+    const mark = advice === undefined ? "ok     " : optional ? "absent " : "MISSING";
+    console.log(`${mark} ${what}${detail ? `: ${detail}` : ""}${advice ? `: ${advice}` : ""}`);
+  }
+  return findings.some(({ advice, optional }) => advice !== undefined && !optional) ? 1 : 0;
+}

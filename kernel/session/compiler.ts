@@ -1,0 +1,152 @@
+/**
+ * From a cell's TypeScript to JavaScript that runs once. One language service holds the session; a cell is a module
+ * named `__cell__.ts` beside the notebook, and what a cell declared is kept as a declaration file of its own, which later
+ * cells import by the names they mention. So a cell is checked alone, and the two-hundredth costs what the first does.
+ */
+import path from "node:path";
+import type ts from "typescript";
+import { analyze, type CellFacts } from "./analyze";
+import { CellLibrary, type CellName } from "./library";
+import { cellTransformer, RESULT } from "./transform";
+import { SourcePositions } from "./positions";
+
+type TypeScript = typeof ts;
+
+export interface Diagnostic {
+  /** The file's name when it is not the cell. */
+  file?: string;
+  /** 1-based. */
+  line: number;
+  column: number;
+  /** Length of the offending source, within its line. */
+  length: number;
+  message: string;
+  sourceLine: string;
+  code: number;
+}
+
+export interface Compiled {
+  diagnostics: Diagnostic[];
+  /** JavaScript for the body of one function with the parameters `exports` and `require`; empty when there were errors. */
+  javascript: string;
+  /** Where each place of `javascript` comes from. */
+  positions: SourcePositions;
+  facts: CellFacts;
+  /** Makes what the cell declares known to later cells. */
+  commit(): void;
+}
+
+export interface CompileOptions {
+  /** Names the cell in stack traces, e.g. `cell-3.ts`. */
+  sourceName: string;
+  /** Without the strict family of checks. */
+  loose?: boolean;
+}
+
+export class Compiler {
+  private readonly library: CellLibrary;
+  private readonly service: ts.LanguageService;
+
+  constructor(readonly ts: TypeScript, folder: string) {
+    this.library = new CellLibrary(ts, folder);
+    this.service = ts.createLanguageService(this.library.host);
+  }
+
+  /** Checks and compiles a cell. Nothing is remembered until `commit`. */
+  compile(code: string, { sourceName, loose = false }: CompileOptions): Compiled {
+    const { ts, library } = this;
+    const facts = analyze(ts, ts.createSourceFile("cell.ts", code, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS));
+    const cell = library.open(code, facts, { loose });
+    const program = this.service.getProgram()!;
+    const file = program.getSourceFile(library.cellFile)!;
+    const diagnostics = this.diagnose(program, file, cell.start, code);
+    const compiled: Compiled = {
+      diagnostics, facts, javascript: "", positions: SourcePositions.none, commit: () => {},
+    };
+    if (diagnostics.length > 0) return compiled;
+
+    let declarations: string | undefined;
+    let map = "";
+    program.emit(file, (name, text) => {
+      if (name.endsWith(".d.ts")) declarations = text;
+      else if (name.endsWith(".map")) map = text;
+      else compiled.javascript = text;
+    }, undefined, false, { after: [cellTransformer(ts, { start: cell.start, end: cell.end })] });
+    // The executor puts its own words before the first line; a line break keeps columns as they are.
+    compiled.javascript = `\n${compiled.javascript.replace(/^\/\/# sourceMappingURL=.*$/m, "")}\n//# sourceURL=${sourceName}`;
+    compiled.positions = new SourcePositions(ts, map, { generatedLines: 1, sourceLines: cell.lines });
+    const names = this.declaredNames(program, file, facts);
+    // What cannot be written as a declaration file (a class expression with private members) is kept as source.
+    const text = declarations ?? cell.text;
+    compiled.commit = () => library.keep(names, text, declarations === undefined ? ".ts" : ".d.ts");
+    return compiled;
+  }
+
+  /** Forgets what the cells declared. */
+  reset(): void {
+    this.library.reset();
+  }
+
+  /** Modules may have been installed or changed on disk. */
+  refresh(): void {
+    this.library.refresh();
+  }
+
+  /** Names that cells declared, values only. */
+  names(): string[] {
+    return this.library.names().filter(([, { value }]) => value).map(([name]) => name);
+  }
+
+  /** The service and the position in its file that corresponds to `offset` in `code`, for completion and inspection. */
+  at(code: string, offset: number): { service: ts.LanguageService; file: string; position: number; start: number } {
+    const { ts, library } = this;
+    const facts = analyze(ts, ts.createSourceFile("cell.ts", code, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS));
+    const cell = library.open(code, facts, { loose: false, everyName: true });
+    return { service: this.service, file: library.cellFile, position: cell.start + offset, start: cell.start };
+  }
+
+  private declaredNames(program: ts.Program, file: ts.SourceFile, facts: CellFacts): Map<string, CellName> {
+    const names = new Map<string, CellName>(facts.declared);
+    const checker = program.getTypeChecker();
+    const symbol = checker.getSymbolAtLocation(file);
+    // `export * from "m"` declares names that only the checker knows.
+    for (const exported of symbol ? checker.getExportsOfModule(symbol) : []) {
+      if (exported.name === "default" || names.has(exported.name)) continue;
+      names.set(exported.name, { assignable: false, value: true });
+    }
+    return names;
+  }
+
+  private diagnose(program: ts.Program, cell: ts.SourceFile, start: number, code: string): Diagnostic[] {
+    const { ts } = this;
+    const found: ts.Diagnostic[] = [...program.getSyntacticDiagnostics(cell)];
+    if (found.length === 0) {
+      found.push(...program.getSemanticDiagnostics(cell));
+      for (const file of program.getSourceFiles()) {
+        if (!this.library.isOwnSource(file.fileName)) continue;
+        found.push(...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file));
+      }
+    }
+    const lines = code.split("\n");
+    return found.filter(({ category }) => category === ts.DiagnosticCategory.Error).map((diagnostic): Diagnostic => {
+      const message = ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n");
+      const { file, start: offset = 0, length = 1, code: number } = diagnostic;
+      if (file && file !== cell) {
+        const { line, character } = file.getLineAndCharacterOfPosition(offset);
+        const sourceLine = file.text.split("\n")[line] ?? "";
+        const name = path.relative(this.library.folder, file.fileName);
+        return { file: name, line: line + 1, column: character + 1, length, message, sourceLine, code: number };
+      }
+      const within = Math.min(Math.max(offset - start, 0), code.length);
+      const before = code.slice(0, within).split("\n");
+      const column = before.at(-1)!.length;
+      const sourceLine = lines[before.length - 1];
+      return {
+        line: before.length, column: column + 1, length: Math.max(1, Math.min(length, sourceLine.length - column)),
+        message, sourceLine, code: number,
+      };
+    });
+  }
+}
+
+export { RESULT };

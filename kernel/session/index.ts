@@ -1,0 +1,262 @@
+/**
+ * One notebook's state: what its cells have declared, and how a cell is checked, run and stopped. Knows nothing of sockets.
+ * Cells run in tslab's executor; its converter, a program that watches files, is replaced by compiler.ts.
+ */
+import path from "node:path";
+import type { ConvertResult, Converter } from "tslab/dist/converter";
+import { createExecutor, type Executor } from "tslab/dist/executor";
+import { clearOutput, display, html, image, input, md, svg, toBundle, withOutput, type MimeBundle, type Output } from "../display";
+import { preloadLibrary } from "../preload";
+import { Compiler, RESULT, type Compiled } from "./compiler";
+import { complete, inspect, isComplete, type Completeness, type Completions, type Inspection } from "./complete";
+import { thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
+import { History } from "./history";
+import { cancel, cancelBackground, interruptible, interruptibleIterable, Run, trackTimers, withRun } from "./interrupt";
+import { parseMagics, type Magics } from "./magics";
+import { Modules } from "./modules";
+import { installRuntime, Scope } from "./runtime";
+import { loadTypeScript, saveCompileCache } from "./typescript";
+
+export type { CellError } from "./errors";
+export type { Completeness, Completion, Completions, Inspection } from "./complete";
+
+export type Outcome =
+  | { status: "ok"; result?: MimeBundle }
+  | { status: "error" } & CellError;
+
+export interface ExecuteOptions {
+  output: Output;
+  /** The number in `Cell [n]`; without one the cell is called `Cell`. */
+  count?: number;
+}
+
+export interface SessionOptions {
+  /** The notebook's folder: modules are found from here. */
+  folder: string;
+  /** Shared with whoever interrupts: element 1 stops the running cell at its next loop turn. */
+  flags?: Int32Array;
+}
+
+const CACHE_AFTER_CELLS = 3;
+
+export class Session {
+  readonly history = new History();
+  readonly folder: string;
+  readonly scope = new Scope();
+  private readonly compiler: Compiler;
+  private readonly modules: Modules;
+  private readonly executor: Executor;
+  private readonly library: { load(): void };
+  /** Cells by the name their script has in stack traces. */
+  private readonly cells = new Map<string, { label: string; source: string; compiled: Compiled }>();
+  private next: Compiled | undefined;
+  private caught: { error: unknown } | undefined;
+  private value: { value: unknown } | undefined;
+  private run: Run | undefined;
+  private executions = 0;
+  private readonly frameSource: FrameSource;
+
+  constructor({ folder, flags = new Int32Array(new SharedArrayBuffer(8)) }: SessionOptions) {
+    this.folder = folder;
+    const typescript = loadTypeScript();
+    this.compiler = new Compiler(typescript, folder);
+    this.modules = new Modules(() => typescript, folder);
+    trackTimers();
+    installRuntime(flags, {
+      module: this.modules.module,
+      import: this.modules.import,
+      meta: this.modules.meta,
+      await: interruptible,
+      iterate: interruptibleIterable,
+    });
+    this.library = preloadLibrary((name, get) => this.scope.preload(name, get));
+    this.offer({ display, html, md, svg, image, input, clearOutput });
+    (globalThis as Record<symbol, unknown>)[Symbol.for("gradbook.display")] = display;
+    this.frameSource = this.createFrameSource();
+
+    const converter: Converter = {
+      convert: () => this.convert(),
+      inspect: () => undefined as never,
+      complete: () => undefined as never,
+      addModule: () => [],
+      close: () => {},
+    };
+    const report = {
+      log: (value: unknown) => {
+        this.value = value as { value: unknown };
+      },
+      error: (...words: unknown[]) => {
+        // One word is what a cell threw; more are diagnostics, which the compiler has reported already.
+        if (words.length === 1) this.caught = { error: words[0] };
+      },
+    };
+    this.executor = createExecutor(folder, { node: converter, browser: converter, close: converter.close }, report as Console);
+    (globalThis as unknown as { __tslab__: { require: unknown } }).__tslab__.require = this.modules.require;
+  }
+
+  /** Names that every cell has beside the library's. */
+  offer(names: Record<string, unknown>): void {
+    for (const [name, value] of Object.entries(names)) this.scope.preload(name, () => value);
+  }
+
+  /** Compiles an empty cell and loads the library, so that the first real cell does not have to wait. */
+  warmUp(): void {
+    this.compiler.compile("const warm = [1].map((x) => x + 1); warm", { sourceName: "warm" });
+  }
+
+  loadLibrary(): void {
+    this.library.load();
+  }
+
+  /** The value of a top-level name, a preloaded one included; undefined when there is none. */
+  lookup(name: string): unknown {
+    return this.scope.lookup(name);
+  }
+
+  isDefined(name: string): boolean {
+    return this.scope.isDefined(name);
+  }
+
+  /** Runs one cell. Never rejects: whatever goes wrong is an outcome. */
+  async execute(code: string, { output, count }: ExecuteOptions): Promise<Outcome> {
+    const run = this.run = new Run();
+    try {
+      return await withOutput(output, () => withRun(run, () => this.executeHere(code, count)));
+    } catch (error) {
+      return { status: "error", ...thrownError(error, this.frameSource) };
+    } finally {
+      this.run = undefined;
+    }
+  }
+
+  private async executeHere(code: string, count: number | undefined): Promise<Outcome> {
+    const label = count === undefined ? "Cell" : `Cell [${count}]`;
+    const magics = parseMagics(code);
+    const before = await this.runMagics(magics);
+    if (before) return before;
+    const started = performance.now();
+    const outcome = await this.runCode(magics.code, label, magics.loose);
+    if (magics.time) process.stdout.write(`Wall time: ${formatTime(performance.now() - started)}\n`);
+    return outcome;
+  }
+
+  private async runMagics(magics: Magics): Promise<Outcome | undefined> {
+    const { runMagic } = await import("./magics.js");
+    for (const magic of magics.lines) await runMagic(magic, this.magicHost());
+    if (magics.lines.length > 0 && magics.code.trim() === "") return { status: "ok" };
+    return undefined;
+  }
+
+  private magicHost() {
+    return {
+      folder: this.folder,
+      names: () => this.compiler.names().map((name): [string, unknown] => [name, this.lookup(name)]),
+      reset: () => this.reset(),
+      refreshModules: () => this.compiler.refresh(),
+      run: async (code: string) => {
+        const outcome = await this.runCode(code, "%time", false);
+        if (outcome.status === "error") throw Object.assign(new Error(outcome.evalue), { outcome });
+        if (outcome.result) await display(outcome.result, { raw: true });
+      },
+    };
+  }
+
+  private async runCode(code: string, label: string, loose: boolean): Promise<Outcome> {
+    if (code.trim() === "") return { status: "ok" };
+    const sourceName = `gradbook-cell-${++this.executions}.ts`;
+    const compiled = this.compiler.compile(code, { sourceName, loose });
+    if (compiled.diagnostics.length > 0) return { status: "error", ...typeErrors(compiled.diagnostics, label) };
+    this.cells.set(sourceName, { label, source: code, compiled });
+    await this.modules.prepare(compiled.facts.imports);
+    for (const [name, { value }] of compiled.facts.declared) if (value) this.scope.declare(name);
+    this.next = compiled;
+    this.caught = this.value = undefined;
+    try {
+      await this.executor.execute("");
+    } finally {
+      // Also after an error: what the cell has declared before it stays.
+      compiled.commit();
+    }
+    if (this.executions === CACHE_AFTER_CELLS) setImmediate(saveCompileCache);
+    return this.outcome();
+  }
+
+  /** What the executor reported through its console. */
+  private async outcome(): Promise<Outcome> {
+    const { caught, value } = this;
+    this.caught = this.value = undefined;
+    if (caught) return { status: "error", ...this.describe(caught.error) };
+    return value === undefined || value.value === undefined ? { status: "ok" } : { status: "ok", result: await toBundle(value.value) };
+  }
+
+  /** What tslab's executor asks its converter for: the cell that was compiled a moment ago. */
+  private convert(): ConvertResult {
+    const { javascript, facts } = this.next!;
+    return { output: javascript, declOutput: "", diagnostics: [], hasToplevelAwait: facts.awaits, lastExpressionVar: RESULT };
+  }
+
+  private describe(error: unknown): CellError {
+    const { code, message } = (error ?? {}) as { code?: string; message?: string };
+    if (code === "ERR_SCRIPT_EXECUTION_INTERRUPTED" || message === "Interrupted asynchronously") {
+      return { ename: "KernelInterrupt", evalue: "the cell was interrupted", traceback: ["\u001b[31mKernelInterrupt\u001b[0m: the cell was interrupted"] };
+    }
+    return thrownError(error, this.frameSource);
+  }
+
+  /** An error that reached nobody, in the same words as a cell's own. */
+  describeUncaught(error: unknown): string {
+    return this.describe(error).traceback.join("\n");
+  }
+
+  /** Ends what the running cell waits for; when none runs, the timers that earlier cells left. */
+  interrupt(): void {
+    if (!this.run) {
+      cancelBackground();
+      return;
+    }
+    const { run } = this;
+    cancel(run);
+    // An await inside a library is not among the cell's own: after a moment the cell is ended without it.
+    setTimeout(() => this.run === run && this.executor.interrupt(), 100);
+  }
+
+  complete(code: string, offset: number): Completions {
+    return complete(this.compiler, parseMagics(code).code, offset);
+  }
+
+  inspect(code: string, offset: number): Inspection | undefined {
+    return inspect(this.compiler, parseMagics(code).code, offset);
+  }
+
+  isComplete(code: string): Completeness {
+    return isComplete(this.compiler.ts, parseMagics(code).code);
+  }
+
+  /** Forgets every name the cells declared. */
+  reset(): void {
+    this.scope.reset();
+    this.compiler.reset();
+  }
+
+  private createFrameSource(): FrameSource {
+    const dist = path.join(__dirname, "..", "..");
+    const internal = [path.join(dist, "kernel"), path.join(dist, "cli"), path.dirname(require.resolve("tslab/package.json"))];
+    return {
+      isInternal: (frame) => /node:vm|node:internal|\(node:async_hooks/.test(frame) || internal.some((folder) => frame.includes(folder)),
+      locate: (script, position) => {
+        const cell = this.cells.get(script);
+        if (cell) {
+          const at = cell.compiled.positions.find(position);
+          return at && { label: cell.label, position: at, source: cell.source };
+        }
+        const file = this.modules.positions.get(script);
+        const at = file?.find(position);
+        return { label: at ? path.relative(this.folder, script) : script, position: at ?? position };
+      },
+    };
+  }
+}
+
+function formatTime(ms: number): string {
+  return ms < 1000 ? `${ms.toFixed(1)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}

@@ -1,0 +1,164 @@
+/** Modules for cells: packages beside the notebook, ESM-only packages, TypeScript files, and this package's own library. */
+import fs from "node:fs";
+import Module, { createRequire, isBuiltin } from "node:module";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import type ts from "typescript";
+import { SourcePositions } from "./positions";
+
+const own: Record<string, string> = {
+  gradbook: "../../lib/index.js",
+  "gradbook/autograder": "../../exercises/autograder/index.js",
+};
+const ESM_ONLY = new Set(["ERR_REQUIRE_ESM", "ERR_PACKAGE_PATH_NOT_EXPORTED", "ERR_REQUIRE_ASYNC_MODULE"]);
+
+// TypeScript would turn a plain import() into require().
+const nativeImport = new Function("specifier", "return import(specifier)") as (specifier: string) => Promise<Record<string, unknown>>;
+
+export class Modules {
+  readonly meta: { url: string; dirname: string; filename: string };
+  /** Frames in TypeScript files are shown where the source has them. */
+  readonly positions = new Map<string, SourcePositions>();
+  private readonly nodeRequire: NodeJS.Require;
+  private readonly loadedEsm = new Map<string, unknown>();
+  private readonly typescript = new Map<string, { mtime: number; exports: unknown }>();
+
+  constructor(private readonly ts: () => typeof import("typescript"), private readonly folder: string) {
+    const filename = path.join(folder, "notebook.ts");
+    this.nodeRequire = createRequire(filename);
+    this.meta = { url: pathToFileURL(filename).href, dirname: folder, filename };
+  }
+
+  /** What `require` is in a cell. */
+  readonly require = (name: string): unknown => this.load(name, this.folder, this.nodeRequire);
+
+  /** A module with ES module semantics: a CommonJS one gets its exports as `default`. */
+  readonly module = (name: string): unknown => {
+    const exports = this.require(name);
+    if (typeof exports !== "object" && typeof exports !== "function" || exports === null) return { default: exports };
+    if ((exports as { __esModule?: boolean }).__esModule) return exports;
+    if (Object.prototype.toString.call(exports) === "[object Module]") return exports;
+    return new Proxy(exports, {
+      get: (target, key, receiver) => (key === "default" ? ("default" in target ? Reflect.get(target, key, receiver) as unknown : target) : Reflect.get(target, key) as unknown),
+      has: (target, key) => key === "default" || key in target,
+    });
+  };
+
+  readonly import = async (name: string): Promise<unknown> => {
+    await this.prepare([String(name)]);
+    return this.module(String(name));
+  };
+
+  /** Loads what `require` cannot: ES modules, with Node's own loader, before the cell that imports them runs. */
+  async prepare(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      if (this.loadedEsm.has(name) || name in own || name === "tslab" || isBuiltin(name)) continue;
+      if (/^\.\.?\//.test(name) && !name.endsWith(".mjs")) continue;
+      let target = name.startsWith(".") ? path.resolve(this.folder, name) : undefined;
+      if (!target) {
+        try {
+          const found = this.nodeRequire.resolve(name);
+          try {
+            this.nodeRequire(name);
+            continue;
+          } catch (error) {
+            if (!ESM_ONLY.has(String((error as NodeJS.ErrnoException).code))) continue;
+          }
+          target = found;
+        } catch (error) {
+          if (!ESM_ONLY.has(String((error as NodeJS.ErrnoException).code))) continue;
+          target = this.resolveEsm(name);
+        }
+      }
+      if (target) this.loadedEsm.set(name, await nativeImport(pathToFileURL(target).href));
+    }
+  }
+
+  /** The `import` entry of a package that has no `require` entry. */
+  private resolveEsm(name: string): string | undefined {
+    const { ts } = this;
+    const api = ts();
+    const parts = name.split("/");
+    const packageName = parts.slice(0, name.startsWith("@") ? 2 : 1).join("/");
+    for (const folder of this.nodeRequire.resolve.paths(name) ?? []) {
+      const root = path.join(folder, packageName);
+      let manifest: { exports?: unknown; module?: string; main?: string };
+      try {
+        manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as typeof manifest;
+      } catch {
+        continue;
+      }
+      const sub = `.${name.slice(packageName.length)}`;
+      const target = pickExport(manifest.exports, sub) ?? (sub === "." ? manifest.module ?? manifest.main : sub);
+      if (target && api.sys.fileExists(path.join(root, target))) return path.join(root, target);
+    }
+    return undefined;
+  }
+
+  private load(name: string, folder: string, nodeRequire: NodeJS.Require): unknown {
+    if (this.loadedEsm.has(name)) return this.loadedEsm.get(name);
+    if (Object.hasOwn(own, name)) return require(own[name]);
+    // tslab's public API shows its values through the same channel as ours; see display/tslab.ts.
+    if (name === "tslab") return require("tslab");
+    if (/^(\.\.?)?\//.test(name) || name === "." || name === "..") {
+      const file = this.typescriptFile(path.resolve(folder, name));
+      if (file) return this.loadTypeScript(file);
+    }
+    return nodeRequire(name);
+  }
+
+  private typescriptFile(base: string): string | undefined {
+    const candidates = /\.[mc]?tsx?$/.test(base) ? [base]
+      : [`${base}.ts`, `${base}.tsx`, base.replace(/\.js$/, ".ts"), path.join(base, "index.ts")];
+    return candidates.find((file) => /\.[mc]?tsx?$/.test(file) && fs.statSync(file, { throwIfNoEntry: false })?.isFile());
+  }
+
+  /** Compiles and runs a TypeScript file beside the notebook; again when the file has changed. */
+  private loadTypeScript(file: string): unknown {
+    const mtime = fs.statSync(file).mtimeMs;
+    const cached = this.typescript.get(file);
+    if (cached && cached.mtime === mtime) return cached.exports;
+    const ts = this.ts();
+    const { outputText, sourceMapText } = ts.transpileModule(fs.readFileSync(file, "utf8"), {
+      fileName: file,
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.CommonJS, esModuleInterop: true, sourceMap: true, jsx: ts.JsxEmit.React },
+    });
+    this.positions.set(file, new SourcePositions(ts, sourceMapText ?? "", { generatedLines: 0, sourceLines: 0 }));
+    const module = new Module(file) as Module & { _compile(code: string, filename: string): void };
+    const folder = path.dirname(file);
+    Object.assign(module, { filename: file, paths: (Module as unknown as { _nodeModulePaths(from: string): string[] })._nodeModulePaths(folder) });
+    // Before it runs, so that two files may import each other.
+    this.typescript.set(file, { mtime, exports: module.exports });
+    const nodeRequire = createRequire(file);
+    module.require = ((name: string) => this.load(name, folder, nodeRequire)) as NodeJS.Require;
+    try {
+      module._compile(outputText.replace(/^\/\/# sourceMappingURL=.*$/m, ""), file);
+    } catch (error) {
+      this.typescript.delete(file);
+      throw error;
+    }
+    this.typescript.set(file, { mtime, exports: module.exports });
+    return module.exports;
+  }
+}
+
+function pickExport(entry: unknown, sub: string): string | undefined {
+  if (typeof entry === "string") return sub === "." ? entry : undefined;
+  if (typeof entry !== "object" || entry === null) return undefined;
+  const fields = entry as Record<string, unknown>;
+  const chosen = Object.keys(fields).some((key) => key.startsWith(".")) ? fields[sub] : sub === "." ? fields : undefined;
+  return pickCondition(chosen);
+}
+
+function pickCondition(entry: unknown): string | undefined {
+  if (typeof entry === "string") return entry;
+  if (Array.isArray(entry)) return entry.map(pickCondition).find((found) => found !== undefined);
+  if (typeof entry !== "object" || entry === null) return undefined;
+  for (const [condition, value] of Object.entries(entry)) {
+    if (["node", "import", "module-sync", "default"].includes(condition)) {
+      const found = pickCondition(value);
+      if (found) return found;
+    }
+  }
+  return undefined;
+}

@@ -7,10 +7,14 @@ import twoLayerNetwork from "./04-two-layer-network";
 import batchedBackward from "./05-batched-backward";
 import activations from "./06-activations";
 import softmaxCrossEntropy from "./07-softmax-cross-entropy";
+import layerNorm from "./08-layer-norm";
+import vanishingGradients from "./09-vanishing-gradients";
 import checkpointing from "./15-checkpointing";
 import attention from "./16-attention";
 import multiHeadAttention from "./17-multi-head-attention";
 import flashAttention from "./18-flash-attention";
+import embedding from "./19-embedding";
+import lora from "./20-lora";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -20,10 +24,14 @@ export const exercises: readonly Exercise[] = [
   batchedBackward,
   activations,
   softmaxCrossEntropy,
+  layerNorm,
+  vanishingGradients,
   checkpointing,
   attention,
   multiHeadAttention,
   flashAttention,
+  embedding,
+  lora,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

@@ -1,0 +1,349 @@
+/**
+ * Processes that run a student's code: unprivileged, limited, in namespaces of their own, without files, network or
+ * environment, as far as this machine can. What was used is told, never assumed.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { accessSync, constants, existsSync, lstatSync, readlinkSync } from "node:fs";
+import path from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { bundle } from "./bundle";
+import type { Job } from "./child";
+import { read, write } from "../../exercises/autograder/data";
+import { Tensor } from "gradbook";
+import type { Answer, Output } from "../../exercises/autograder/probe";
+
+export type Isolation = "bubblewrap" | "permission model" | "none";
+
+/** How a child is started, and what that keeps from it. */
+export interface Sandbox {
+  isolation: Isolation;
+  /** The tools in use, outermost first, for the report. */
+  tools: string[];
+  command(slot: number): string[];
+}
+
+/** Limits of one child. Memory in MB. */
+const limits = { heap: 256, data: 700, processes: 64, files: 64, fileSize: 1, printed: 10e6, answered: 64e6 };
+
+function which(program: string): string | undefined {
+  for (const folder of [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin", "/usr/bin", "/bin"]) {
+    const file = path.join(folder, program);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      continue;
+    }
+  }
+  return undefined;
+}
+
+/** Reads length and text from standard input, first the script, then the job. */
+const boot = `
+const fs = require("node:fs");
+const readBytes = (count) => {
+  const bytes = Buffer.alloc(count);
+  for (let at = 0; at < count; ) {
+    let got = 0;
+    try { got = fs.readSync(0, bytes, at, count - at); } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
+      continue;
+    }
+    if (got === 0) process.exit(0);
+    at += got;
+  }
+  return bytes;
+};
+const readFrame = () => readBytes(readBytes(4).readUInt32LE());
+const script = new (require("node:vm").Script)(readFrame().toString(), { filename: "gradbook" });
+script.runInThisContext()(require).serve(readFrame);
+`;
+
+function nodeCommand(program: string, permission: boolean): string[] {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  const flag = major > 23 || (major === 22 && minor >= 13) || (major === 23 && minor >= 5) ? "--permission" : "--experimental-permission";
+  return [program, "--no-warnings", ...(permission ? [flag] : []), `--max-old-space-size=${limits.heap}`, "-e", boot];
+}
+
+/** The machine's libraries, read only, and Node; nothing else has a name in there. */
+function bubblewrap(program: string, asNobody: boolean): string[] {
+  const roots = ["/lib", "/lib64", "/bin"].filter(existsSync).flatMap((folder) => {
+    const link = lstatSync(folder).isSymbolicLink();
+    return link ? ["--symlink", readlinkSync(folder), folder] : ["--ro-bind", folder, folder];
+  });
+  return [
+    program,
+    ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
+    ...(asNobody ? ["--uid", "65534", "--gid", "65534"] : []),
+    ...["--ro-bind", "/usr", "/usr", ...roots, "--ro-bind", process.execPath, "/node"],
+    ...["--dev", "/dev", "--remount-ro", "/", "--chdir", "/"],
+  ];
+}
+
+/** What to try on this machine, safest first. */
+function candidates(cpuSeconds: number): Sandbox[] {
+  const root = process.getuid?.() === 0;
+  const [setpriv, prlimit, bwrap, unshare] = ["setpriv", "prlimit", "bwrap", "unshare"].map(which);
+  // A user id for each slot: the limit on processes counts by user.
+  const drop = (slot: number): string[] => {
+    if (!setpriv) return [];
+    const ids = root ? ["--reuid", String(64_000 + slot), "--regid", String(64_000 + slot), "--clear-groups"] : [];
+    return [setpriv, ...ids, "--no-new-privs"];
+  };
+  const limit = (dropped: boolean): string[] =>
+    prlimit
+      ? [
+          prlimit,
+          `--data=${limits.data * 1e6}`,
+          `--cpu=${cpuSeconds}`,
+          `--fsize=${limits.fileSize * 1e6}`,
+          `--nofile=${limits.files}`,
+          "--core=0",
+          ...(root && dropped ? [`--nproc=${limits.processes}`] : []),
+        ]
+      : [];
+  const names = (command: string[]): string[] =>
+    command.flatMap((word) => (word === "-e" || !path.isAbsolute(word) ? [] : [path.basename(word)])).filter((name) => ["setpriv", "prlimit", "bwrap", "unshare", "node"].includes(name));
+  const make = (isolation: Isolation, command: (slot: number) => string[]): Sandbox => ({ isolation, command, tools: names(command(0)) });
+  const found: Sandbox[] = [];
+  if (bwrap) {
+    found.push(make("bubblewrap", (slot) => [...drop(slot), ...limit(true), ...bubblewrap(bwrap, false), ...nodeCommand("/node", true)]));
+    if (root) found.push(make("bubblewrap", () => [...limit(false), ...bubblewrap(bwrap, true), ...nodeCommand("/node", true)]));
+  }
+  // Node 20's permission model does not gate the network; a network namespace does, where one can be had.
+  if (root && unshare) {
+    found.push(make("permission model", (slot) => [unshare, "--net", "--ipc", ...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true)]));
+  }
+  found.push(make("permission model", (slot) => [...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true)]));
+  found.push(make("permission model", () => [...limit(false), ...nodeCommand(process.execPath, true)]));
+  found.push(make("none", () => [...limit(false), ...nodeCommand(process.execPath, false)]));
+  return found;
+}
+
+let script: Buffer | undefined;
+
+function frame(text: Buffer | string): Buffer {
+  const body = Buffer.from(text as string);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(body.length);
+  return Buffer.concat([length, body]);
+}
+
+/** What came back from a child. */
+export interface Outcome {
+  /** By index of the task; a hole where no answer came. */
+  answers: Answer[];
+  /** Whether the student's code ran to its end, so that its functions could be called. */
+  evaluated: boolean;
+  /** Why answers are missing; undefined when all came. */
+  stopped?: Answer & { state: "threw" | "timeout" };
+}
+
+/** An answer as it should be, from one that may be anything. */
+function checkAnswer(value: unknown): Answer | undefined {
+  const { state, message, outputs, changed, milliseconds } = (value ?? {}) as Record<string, unknown>;
+  if (state === "not written") return { state };
+  if (state === "threw" || state === "missing" || state === "timeout") return { state, message: String(message).slice(0, 500) };
+  if (state !== "returned" || typeof outputs !== "object" || outputs === null || !Array.isArray(changed)) return undefined;
+  const numbers: Record<string, Output> = {};
+  for (const [name, output] of Object.entries(outputs)) {
+    numbers[name] = output instanceof Tensor ? output : { notNumbers: String((output as { notNumbers?: unknown })?.notNumbers).slice(0, 100) };
+  }
+  return {
+    state,
+    outputs: numbers,
+    changed: changed.map(String).slice(0, 20),
+    milliseconds: typeof milliseconds === "number" && milliseconds >= 0 ? milliseconds : Infinity,
+  };
+}
+
+/** One started child, good for one job. */
+export class Child {
+  private readonly process: ChildProcess;
+  private readonly replies: Readable;
+  /** Settles when the child is waiting for its job; rejects when it could not be started. */
+  readonly ready: Promise<void>;
+  private onLine: (line: string) => void = () => {};
+  private onEnd: (code: number | null, signal: string | null) => void = () => {};
+  private onFlood: (what: string) => void = () => {};
+  private errors = "";
+
+  constructor(sandbox: Sandbox, slot: number) {
+    script ??= Buffer.from(bundle(path.join(__dirname, "child.js")));
+    const [program, ...args] = sandbox.command(slot);
+    // The parent's environment stays with the parent, whether or not bubblewrap clears it.
+    this.process = spawn(program, args, { stdio: ["pipe", "pipe", "pipe", "pipe"], env: {}, cwd: "/", detached: true });
+    this.replies = this.process.stdio[3] as Readable;
+    const [stdin, stdout, stderr] = [this.process.stdin, this.process.stdout, this.process.stderr] as [Writable, Readable, Readable];
+    for (const stream of [stdin, stdout, stderr, this.replies]) stream.on("error", () => {});
+    let printed = 0;
+    const count = (chunk: Buffer): void => {
+      printed += chunk.length;
+      if (printed > limits.printed) this.onFlood(`it printed more than ${limits.printed / 1e6} MB`);
+    };
+    stdout.on("data", count);
+    stderr.on("data", (chunk: Buffer) => {
+      if (this.errors.length < 20_000) this.errors += chunk.toString();
+      count(chunk);
+    });
+    let rest: string[] = [];
+    let length = 0;
+    this.replies.setEncoding("utf8");
+    this.replies.on("data", (chunk: string) => {
+      length += chunk.length;
+      if (length > limits.answered) return this.onFlood(`it returned more than ${limits.answered / 1e6} MB`);
+      const lines = chunk.split("\n");
+      if (lines.length === 1) return void rest.push(chunk);
+      lines[0] = rest.join("") + lines[0];
+      rest = [lines.pop()!];
+      for (const line of lines) this.onLine(line);
+    });
+    this.ready = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("it did not start within 20 s")), 20_000);
+      this.onLine = (line) => {
+        if (line !== "ready") return;
+        clearTimeout(timer);
+        resolve();
+      };
+      const fail = (why: string): void => {
+        clearTimeout(timer);
+        reject(new Error(why));
+      };
+      this.process.on("error", ({ message }) => fail(message));
+      // "close" comes after the pipes are empty, so that no answer is lost.
+      this.process.on("close", (code, signal) => {
+        fail(this.errors.trim().split("\n").at(-1) || `it ended with ${signal ?? code}`);
+        this.onEnd(code, signal);
+      });
+    });
+    this.ready.catch(() => this.kill());
+    stdin.write(frame(script));
+  }
+
+  /** Ends the child and all that it started. */
+  kill(): void {
+    const { pid } = this.process;
+    if (pid === undefined || this.process.exitCode !== null || this.process.signalCode !== null) return;
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      this.process.kill("SIGKILL");
+    }
+  }
+
+  /** Runs one job, for at most `seconds` of wall clock. */
+  async run(job: Omit<Job, "token">, seconds: number): Promise<Outcome> {
+    await this.ready;
+    const answers: Answer[] = [];
+    const token = randomBytes(16).toString("hex");
+    const count = job.tasks.length;
+    let left = count;
+    let evaluated = false;
+    const stopped = await new Promise<Outcome["stopped"]>((resolve) => {
+      const limit = `it took longer than ${seconds} s`;
+      const timer = setTimeout(() => resolve({ state: "timeout", message: limit }), seconds * 1000);
+      const settle = (outcome: Outcome["stopped"]): void => {
+        clearTimeout(timer);
+        resolve(outcome);
+      };
+      this.onFlood = (what) => settle({ state: "threw", message: `${what} and was stopped` });
+      this.onEnd = (code, signal) => settle(this.ended(code, signal, seconds));
+      this.onLine = (line) => {
+        const [mark, index] = line.split(" ", 2);
+        if (mark !== token) return;
+        if (index === "evaluated") return void (evaluated = true);
+        let answer: Answer | undefined;
+        try {
+          answer = checkAnswer(read(line.slice(mark.length + index.length + 2)));
+        } catch {
+          answer = undefined;
+        }
+        answer ??= { state: "threw", message: "what it returned cannot be read as numbers" };
+        if (index === "stopped") return settle(answer.state === "threw" ? answer : { state: "threw", message: "it stopped" });
+        const at = Number(index);
+        if (!Number.isInteger(at) || at < 0 || at >= count || answers[at]) return;
+        answers[at] = answer;
+        if (--left === 0) settle(undefined);
+      };
+      this.process.stdin!.write(frame(write({ ...job, token })));
+    });
+    this.onLine = () => {};
+    this.onEnd = () => {};
+    this.onFlood = () => {};
+    this.kill();
+    return { answers, evaluated, stopped };
+  }
+
+  /** Why a child ended by itself. */
+  private ended(code: number | null, signal: string | null, seconds: number): Outcome["stopped"] {
+    if (/heap out of memory|allocation failed|Cannot allocate|out of memory/i.test(this.errors)) {
+      return { state: "threw", message: `it used more than its ${limits.heap} MB of memory` };
+    }
+    if (signal === "SIGXCPU" || code === 128 + 24) return { state: "timeout", message: `it took longer than ${seconds} s` };
+    // Node's report of an uncaught error: its first line with a colon that names an error.
+    const uncaught = /^(?:Uncaught )?(\w*Error\b.*)$/m.exec(this.errors)?.[1];
+    if (uncaught) return { state: "threw", message: uncaught.slice(0, 500) };
+    if (signal === "SIGKILL" || code === 137) return { state: "threw", message: "it was killed by the machine, most likely for its memory" };
+    return { state: "threw", message: `it ended its process (exit code ${signal ?? code}) before it answered` };
+  }
+}
+
+/** The safest sandbox that starts here. */
+export async function findSandbox(seconds: number): Promise<Sandbox> {
+  const reasons: string[] = [];
+  for (const candidate of candidates(Math.ceil(seconds) + 5)) {
+    const child = new Child(candidate, 0);
+    try {
+      await child.ready;
+      return candidate;
+    } catch (error) {
+      reasons.push(`${candidate.tools.join(", ")}: ${(error as Error).message}`);
+    } finally {
+      child.kill();
+    }
+  }
+  throw new Error(`no child process can be started here (${reasons.join("; ")})`);
+}
+
+/** Children started ahead, so that a job does not wait for one. */
+export class Pool {
+  private readonly waiting: Child[] = [];
+  private readonly all = new Set<Child>();
+  private slot = 0;
+
+  constructor(
+    private readonly sandbox: Sandbox,
+    private readonly ahead: number,
+  ) {
+    this.fill();
+  }
+
+  private fill(): void {
+    while (this.waiting.length < this.ahead) {
+      const child = new Child(this.sandbox, this.slot++ % 500);
+      this.all.add(child);
+      this.waiting.push(child);
+    }
+  }
+
+  /** Runs a job in a child of its own. */
+  async run(job: Omit<Job, "token">, seconds: number): Promise<Outcome> {
+    const child = this.waiting.shift() ?? new Child(this.sandbox, this.slot++ % 500);
+    this.all.add(child);
+    this.fill();
+    try {
+      return await child.run(job, seconds);
+    } finally {
+      child.kill();
+      this.all.delete(child);
+    }
+  }
+
+  close(): void {
+    for (const child of this.all) child.kill();
+    this.all.clear();
+    this.waiting.length = 0;
+  }
+}

@@ -1,0 +1,204 @@
+/** Submissions: notebooks, folders and zip files of them, read without trust in what they hold. */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { unzipSync } from "fflate";
+import { exercises } from "../../exercises";
+import { UsageError } from "../main";
+import type { CodeCell } from "./answer";
+
+export interface Notebook {
+  /** As shown: the path it was found under. */
+  path: string;
+  cells: CodeCell[];
+}
+
+export interface Submission {
+  path: string;
+  student: string;
+  notebooks: Notebook[];
+  /** A sentence for each file that could not be read. */
+  problems: string[];
+}
+
+/** Larger files are refused: no answer needs them. */
+const largest = 256e6;
+const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
+
+interface Found {
+  /** Folder and file names below the path that was given. */
+  parts: string[];
+  shown: string;
+  size: number;
+  read(): Buffer;
+}
+
+const wanted = (name: string): boolean => /\.(ipynb|ts)$/i.test(name) && !/\.d\.ts$/i.test(name) && !name.startsWith(".");
+const skipped = (name: string): boolean => name.startsWith(".") || name === "node_modules" || name === "__MACOSX";
+
+function filesInZip(bytes: Buffer, shown: string, problems: string[]): Found[] {
+  try {
+    const entries = unzipSync(bytes, {
+      filter: ({ name, originalSize }) => {
+        const parts = name.split(/[\\/]/);
+        if (parts.some(skipped) || !wanted(parts.at(-1) ?? "")) return false;
+        if (originalSize <= largest) return true;
+        problems.push(`${shown}: ${name} has ${megabytes(originalSize)}, at most ${megabytes(largest)} are read`);
+        return false;
+      },
+    });
+    return Object.entries(entries).map(([name, content]) => ({
+      // Names only: nothing is ever written to where they point.
+      parts: name.split(/[\\/]/).filter((part) => part !== "" && part !== "." && part !== ".."),
+      shown: `${shown}/${name}`,
+      size: content.length,
+      read: () => Buffer.from(content),
+    }));
+  } catch (error) {
+    problems.push(`${shown} is no zip file that can be read (${(error as Error).message})`);
+    return [];
+  }
+}
+
+function filesInFolder(folder: string, parts: string[], problems: string[]): Found[] {
+  const found: Found[] = [];
+  let entries;
+  try {
+    entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => a.name.localeCompare(b.name));
+  } catch (error) {
+    problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    return [];
+  }
+  for (const entry of entries) {
+    const file = path.join(folder, entry.name);
+    if (skipped(entry.name)) continue;
+    if (entry.isDirectory()) found.push(...filesInFolder(file, [...parts, entry.name], problems));
+    else if (entry.isSymbolicLink() && wanted(entry.name)) problems.push(`${file} is a link; links are not followed`);
+    else if (!entry.isFile()) continue;
+    else if (/\.zip$/i.test(entry.name)) {
+      const inner = filesInZip(readFileSync(file), file, problems);
+      const name = entry.name.replace(/\.zip$/i, "");
+      found.push(...inner.map((f) => ({ ...f, parts: [...parts, name, ...f.parts] })));
+    } else if (wanted(entry.name)) {
+      found.push({ parts: [...parts, entry.name], shown: file, size: statSync(file).size, read: () => readFileSync(file) });
+    }
+  }
+  return found;
+}
+
+const stem = (name: string): string => name.replace(/\.(ipynb|ts)$/i, "");
+
+/** The exercise that a file's name names, if any: 02-jacobian-composition, or the id alone. */
+export function namedExercise(file: string): string | undefined {
+  const name = stem(path.basename(file)).toLowerCase();
+  return exercises.find(({ id, folder }) => name === id || name.includes(folder))?.id;
+}
+
+/** Which submission a file belongs to: a folder each, a notebook each, and a folder of the course's own notebooks as one. */
+function group(files: Found[], name: string, shown: string): Map<string, Found[]> {
+  let list = files;
+  const nested = (f: Found): string | undefined => (f.parts.length > 2 ? f.parts[1] : undefined);
+  const top = new Set(list.map(({ parts }) => parts[0]));
+  // One folder around several others is a wrapping, not a student.
+  if (top.size === 1 && list.every(nested) && new Set(list.map(nested)).size > 1) {
+    list = list.map((f) => ({ ...f, parts: f.parts.slice(1) }));
+  }
+  const groups = new Map<string, Found[]>();
+  for (const file of list) {
+    const direct = file.parts.length === 1;
+    const student = !direct ? file.parts[0] : namedExercise(file.parts[0]) ? name : stem(file.parts[0]);
+    const key = direct && student !== name ? file.shown : `${shown}\n${student}`;
+    groups.set(key, [...(groups.get(key) ?? []), file]);
+  }
+  return groups;
+}
+
+/** The text of a cell: a string or a list of lines. */
+function sourceOf(source: unknown): string {
+  if (Array.isArray(source)) return source.join("");
+  return typeof source === "string" ? source : "";
+}
+
+/** A notebook's code cells, or one sentence that says why there are none. */
+export function readNotebook(text: string): CodeCell[] | string {
+  if (text.trim() === "") return "is empty";
+  let notebook: unknown;
+  try {
+    notebook = JSON.parse(text.replace(/^\uFEFF/, ""));
+  } catch {
+    return "is not JSON, so it is no notebook";
+  }
+  const { cells, metadata, worksheets } = (notebook ?? {}) as Record<string, unknown>;
+  if (Array.isArray(worksheets)) return "is a notebook of nbformat 3; open and save it in JupyterLab to bring it to 4";
+  if (!Array.isArray(cells)) return "is JSON without cells, so it is no notebook";
+  const { kernelspec, language_info: info } = (metadata ?? {}) as Record<string, Record<string, unknown> | undefined>;
+  const language = String(kernelspec?.language ?? info?.name ?? "typescript").toLowerCase();
+  if (language !== "typescript" && language !== "javascript") return `is a notebook in ${language.slice(0, 40)}, TypeScript is graded here`;
+  return cells.flatMap((cell: unknown, i) => {
+    const { cell_type: type, source, metadata: about } = (cell ?? {}) as Record<string, unknown>;
+    if (type !== "code") return [];
+    const { grade_id: id, solution } = ((about as Record<string, unknown> | undefined)?.nbgrader ?? {}) as Record<string, unknown>;
+    // A locked test cell is the teacher's in name only: nothing in it counts.
+    if (id !== undefined && solution === false) return [];
+    return [{ at: i + 1, source: sourceOf(source), gradeId: typeof id === "string" ? id : undefined }];
+  });
+}
+
+/** A module such as solutions/NN-id.ts as a notebook of one cell. */
+function readModule(text: string, file: string): CodeCell[] {
+  return [{ at: 1, source: text, gradeId: namedExercise(file) }];
+}
+
+function readSubmission(files: Found[], student: string, shown: string, problems: string[]): Submission {
+  const submission: Submission = { path: shown, student, notebooks: [], problems: [...problems] };
+  for (const file of files) {
+    if (file.size > largest) {
+      submission.problems.push(`${file.shown} has ${megabytes(file.size)}, at most ${megabytes(largest)} are read`);
+      continue;
+    }
+    try {
+      const text = file.read().toString("utf8");
+      const cells = /\.ts$/i.test(file.shown) ? readModule(text, file.shown) : readNotebook(text);
+      if (typeof cells === "string") submission.problems.push(`${file.shown} ${cells}`);
+      else submission.notebooks.push({ path: file.shown, cells });
+    } catch (error) {
+      submission.problems.push(`${file.shown} cannot be read (${(error as Error).message})`);
+    }
+  }
+  return submission;
+}
+
+/** What a path holds, as files of one submission each; read one at a time, so that a thousand fit in memory. */
+export interface SubmissionSource {
+  path: string;
+  student: string;
+  read(): Submission;
+}
+
+/** The submissions below each path. Throws a UsageError where a path does not exist. */
+export function findSubmissions(paths: readonly string[]): SubmissionSource[] {
+  return paths.flatMap((given) => {
+    let stat;
+    try {
+      stat = statSync(given);
+    } catch {
+      throw new UsageError(`grade: there is no ${given}`);
+    }
+    const name = path.basename(path.resolve(given)).replace(/\.(ipynb|ts|zip)$/i, "");
+    if (stat.isFile() && !/\.zip$/i.test(given)) {
+      const file: Found = { parts: [path.basename(given)], shown: given, size: stat.size, read: () => readFileSync(given) };
+      return [{ path: given, student: name, read: () => readSubmission([file], name, given, []) }];
+    }
+    const problems: string[] = [];
+    const files = stat.isFile() ? filesInZip(readFileSync(given), given, problems) : filesInFolder(given, [], problems);
+    const groups = [...group(files, name, given)].map(([key, members]): SubmissionSource => {
+      const [shown, student = stem(path.basename(key))] = key.split("\n");
+      const where = key.includes("\n") && student !== name ? path.join(shown, student) : shown;
+      return { path: where, student, read: () => readSubmission(members, student, where, []) };
+    });
+    if (groups.length === 0 || problems.length > 0) {
+      const why = problems.length ? problems : [`${given} holds no notebook`];
+      groups.push({ path: given, student: name, read: () => ({ path: given, student: name, notebooks: [], problems: why }) });
+    }
+    return groups;
+  });
+}

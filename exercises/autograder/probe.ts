@@ -17,7 +17,7 @@ export interface Entry {
 export type Output = Tensor | { notNumbers: string };
 
 export type Answer =
-  | { state: "returned"; outputs: Record<string, Output>; changed: string[]; milliseconds?: number }
+  | { state: "returned"; outputs: Record<string, Output>; changed: string[]; milliseconds: number }
   | { state: "threw"; message: string }
   /** No such name, or it is no function. */
   | { state: "missing"; message: string }
@@ -27,7 +27,6 @@ export type Answer =
 export interface Task {
   part: number;
   args: Args;
-  timed: boolean;
 }
 
 /** How a value that should have been numbers is named in a message. */
@@ -124,21 +123,11 @@ function* runTask(part: Entry, task: Task, lookup: (name: string) => unknown): G
   }
   const others = Object.fromEntries(part.also.map((name) => [name, lookup(name)]));
   try {
-    let best = Infinity;
-    let args = copy(task.args);
-    let started = now();
-    const begin = started;
+    const args = copy(task.args);
+    const started = now();
     let returned: unknown = part.call(student, args, others);
     if (isPromise(returned)) returned = yield returned;
-    best = now() - started;
-    // The quickest of a few runs: the first ones also pay for compiling.
-    for (let run = 1; task.timed && run < 6 && now() - begin < 400; run++) {
-      const fresh = copy(task.args);
-      started = now();
-      const again = part.call(student, fresh, others);
-      if (isPromise(again)) yield again;
-      best = Math.min(best, now() - started);
-    }
+    const milliseconds = now() - started;
     const changed = Object.keys(task.args).filter((name) => !same(task.args[name], args[name]));
     if (typeof returned !== "object" || returned === null) {
       return { state: "threw", message: `${part.entry} returned ${describe(returned)}` };
@@ -148,7 +137,7 @@ function* runTask(part: Entry, task: Task, lookup: (name: string) => unknown): G
       const settled = isPromise(value) ? yield value : value;
       outputs[name] = settled === undefined ? { notNumbers: "undefined" } : numbers(settled);
     }
-    return { state: "returned", outputs, changed, milliseconds: task.timed ? best : undefined };
+    return { state: "returned", outputs, changed, milliseconds };
   } catch (error) {
     const message = messageOf(error);
     return message === "Error: not written yet" ? { state: "not written" } : { state: "threw", message };

@@ -24,6 +24,7 @@ function answersOf(calls: readonly Call[], outputs: (call: Call) => Partial<Resu
       Object.entries(outputs(call)).filter(([, value]) => value !== undefined).map(([name, value]) => [name, numbers(value)]),
     ) as Record<string, Output>,
     changed: [],
+    milliseconds: 0,
   }));
 }
 
@@ -136,7 +137,7 @@ describe.each(chosen.map((exercise) => [exercise.folder, exercise] as const))("%
         return { part: index, purpose: "instance", args };
       });
       const answers: Answer[] = [];
-      const tasks = calls.map(({ args }) => ({ part: index, args, timed: false }));
+      const tasks = calls.map(({ args }) => ({ part: index, args }));
       await drive(probe(entries, tasks, (name) => solution[name], (i, answer) => (answers[i] = answer)));
       const stopped = answers.find(({ state }) => state !== "returned");
       expect(stopped).toBeUndefined();

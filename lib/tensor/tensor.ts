@@ -166,6 +166,8 @@ export class Tensor {
 
   /** @internal Masks are piecewise constant: they carry no tangent, so a richer tensor compares by its numbers alone. */
   compare(op: Comparison, other: Tensor | number): Tensor {
+    const peer = typeof other === "number" ? undefined : this.peer(other);
+    if (peer) return peer.compare(op, other);
     const b = operand(op, other, this.dtype);
     const out = broadcast(op, this, b, floating(promote(this.dtype, b.dtype)));
     forRows(out.shape, this.shape, b.shape, loops[op], out.data, this.data, b.data);
@@ -181,7 +183,7 @@ export class Tensor {
     if (peer) return peer.select(mask, other);
     const b = operand("select", other, this.dtype);
     const shape = broadcastShapes("select", broadcastShapes("select", this.shape, b.shape), mask.shape);
-    const out = allocate(promote(this.dtype, b.dtype), sizeOf(shape));
+    const out = allocate(b instanceof Constant ? this.dtype : promote(this.dtype, b.dtype), sizeOf(shape));
     const [x, y, m] = [this, b, mask].map((t) => (sameShape(t.shape, shape) ? t : t.broadcastTo(shape)).data);
     for (let i = 0; i < out.length; i++) out[i] = m[i] === 0 ? y[i] : m[i] !== m[i] ? NaN : x[i];
     return new Tensor(out, shape);
@@ -196,7 +198,8 @@ export class Tensor {
     return new Tensor(out, this.shape);
   }
 
-  private unary(name: UnaryName): Tensor {
+  /** @internal The one primitive below `exp`, `log`, `tanh` and the like. */
+  unary(name: UnaryName): Tensor {
     return this.map(unaryFunctions[name].f, unaryFunctions[name].derivative);
   }
 
@@ -318,6 +321,11 @@ export class Tensor {
     return filled;
   }
 
+  /** @internal The one primitive below `transpose`, `broadcastTo` and `slice`: a copy, read from `offset` with these strides. */
+  strided(shape: Shape, strides: readonly number[], offset: number): Tensor {
+    return copyStrided(this, shape, strides, offset);
+  }
+
   /** The axes in another order; reversed when none is given. */
   transpose(axes?: readonly number[]): Tensor {
     const order = (axes ?? this.shape.map((_, i) => this.rank - 1 - i)).map((a) => normalizeAxis("transpose", a, this.rank));
@@ -326,7 +334,7 @@ export class Tensor {
     }
     const shape = order.map((axis) => this.shape[axis]);
     const strides = stridesOf(this.shape);
-    return copyStrided(this, shape, order.map((axis) => strides[axis]), 0);
+    return this.strided(shape, order.map((axis) => strides[axis]), 0);
   }
 
   /** Stretched to a shape it broadcasts to. */
@@ -335,7 +343,7 @@ export class Tensor {
     if (!sameShape(both, shape)) {
       throw new Error(`broadcastTo: shape ${formatShape(this.shape)} does not stretch to ${formatShape(shape)}`);
     }
-    return copyStrided(this, shape, broadcastStrides(this.shape, shape), 0);
+    return this.strided(shape, broadcastStrides(this.shape, shape), 0);
   }
 
   /** Positions start (included) to end (not included) of one axis; negative ones count from the end. */
@@ -346,7 +354,7 @@ export class Tensor {
     const from = clamp(start);
     const length = Math.max(clamp(end ?? n) - from, 0);
     const strides = stridesOf(this.shape);
-    return copyStrided(this, this.shape.map((d, i) => (i === at ? length : d)), strides, from * strides[at]);
+    return this.strided(this.shape.map((d, i) => (i === at ? length : d)), strides, from * strides[at]);
   }
 
   /** The i-th entry along the first axis (or another), that axis dropped: a matrix's row. */

@@ -11,3 +11,5 @@ export * from "./optim";
 export * from "./schedules";
 export * from "./memory";
 export * from "./estimators";
+export * from "./models";
+export * from "./text";

@@ -21,9 +21,10 @@ export interface Implementation {
 }
 
 export interface Device {
+  /** Implementations of the device's own, by layer name. */
   readonly layers: Readonly<Record<string, Implementation>>;
-  /** Whether layers that the device lacks run in plain TypeScript; only where both work on the same memory. */
-  readonly fallsBack: boolean;
+  /** Makes a layer that has none here run from its plain TypeScript definition; left out where that can run as it is. */
+  adapt?(cpu: Implementation): Implementation;
 }
 
 const devices = new Map<DeviceName, Device>();
@@ -66,13 +67,14 @@ export function checkDevice(who: string, name: DeviceName): void {
   }
 }
 
-/** A layer's implementation on a device, or undefined when the plain TypeScript one should run. */
-export function implementationOn(name: DeviceName, layer: string, inputs: unknown, options: unknown): Implementation | undefined {
-  if (name === "cpu") return undefined;
+/** The implementation that runs a layer on a device: the device's own, or the plain TypeScript one. */
+export function implementationOn(
+  name: DeviceName, layer: string, cpu: Implementation, inputs: unknown, options: unknown, pass: "forward" | "jvp" = "forward",
+): Implementation {
+  if (name === "cpu") return cpu;
   checkDevice(layer, name);
-  const { layers, fallsBack } = devices.get(name)!;
-  const found = layers[layer];
-  if (found && (found.supports?.(inputs, options) ?? true)) return found;
-  if (!fallsBack) throw new Error(`${layer}: ${name} has no code for this layer with these inputs; use device "cpu"`);
-  return undefined;
+  const { layers, adapt } = devices.get(name)!;
+  const own = layers[layer];
+  if (own?.[pass] && (own.supports?.(inputs, options) ?? true)) return own;
+  return adapt ? adapt(cpu) : cpu;
 }

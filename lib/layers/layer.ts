@@ -184,7 +184,7 @@ export function defineLayer<
 
     forward(given: unknown, chosen?: unknown) {
       const { inputs, own, frozen, on } = read(given, chosen);
-      const ran = implementationOn(on, name, inputs, own) ?? cpu;
+      const ran = implementationOn(on, name, cpu, inputs, own);
       const { y, saved } = withDevice(on, () => ran.forward(inputs, own));
       return { y, cache: new LayerCache(name, inputs, own, saved, y, frozen, on, ran) };
     },
@@ -199,8 +199,7 @@ export function defineLayer<
     jvp(given: unknown, moving: Record<string, Tensor | undefined>, chosen?: unknown) {
       const { inputs, own, on } = read(given, chosen);
       const tangents = readTangents(name, differentiable, inputs, moving);
-      const there = implementationOn(on, name, inputs, own);
-      const ran = there?.jvp ? there : cpu;
+      const ran = implementationOn(on, name, cpu, inputs, own, "jvp");
       return withDevice(on, () => {
         const { y, saved } = ran.forward(inputs, own);
         return { y, dy: ran.jvp!(tangents, inputs, saved, own) };

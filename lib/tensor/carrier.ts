@@ -44,7 +44,7 @@ export abstract class Carrier extends Tensor {
     return this.primal.toString();
   }
 
-  override [Symbol.for("Jupyter.display")](): { [type: string]: string } {
+  [Symbol.for("Jupyter.display")](): { [type: string]: string } {
     return displayTensor(this.primal);
   }
 }

@@ -5,4 +5,4 @@ import { layers } from "./layers";
 
 export { useRelaxedSimd } from "./module";
 
-registerDevice("wasm", { layers, fallsBack: true });
+registerDevice("wasm", { layers });

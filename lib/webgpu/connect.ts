@@ -1,0 +1,46 @@
+/** Finds a GPU, in Node through the npm package webgpu (Dawn) and in a browser through navigator.gpu. */
+
+import { Gpu } from "./gpu";
+
+let current: Gpu | undefined;
+
+/** The GPU that `webgpu()` found. */
+export function gpu(): Gpu {
+  if (!current || current.lost) throw new Error("webgpu: no device is connected; call await webgpu() first");
+  return current;
+}
+
+/** Connects to a GPU, once; a lost device is replaced. Throws one sentence that says what was tried. */
+export async function connect(): Promise<Gpu> {
+  if (current && !current.lost) return current;
+  const { instance, tried } = await findInstance();
+  const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new Error(
+      `webgpu: ${tried} found no graphics adapter; install a graphics driver (on Debian without a GPU: the package chromium, and set ` +
+      'VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json for an emulated one), or use device "cpu"');
+  }
+  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
+  const device = await adapter.requestDevice({
+    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
+    requiredFeatures: adapter.features.has("timestamp-query") ? ["timestamp-query"] : [],
+  });
+  return (current = new Gpu(instance, adapter, device));
+}
+
+async function findInstance(): Promise<{ instance: GPU; tried: string }> {
+  const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (browser) return { instance: browser, tried: "the browser" };
+  try {
+    // A name that bundlers do not follow: a browser never gets here.
+    const name = "webgpu";
+    const { create } = (await import(name)) as { create(options: string[]): GPU };
+    return { instance: create([]), tried: "Dawn (the npm package webgpu)" };
+  } catch (error) {
+    const missing = /Cannot find (module|package)/.test(String(error));
+    throw new Error(
+      missing
+        ? 'webgpu: this browser or Node has no WebGPU; in Node run "npm install webgpu", or use device "cpu"'
+        : `webgpu: the npm package webgpu does not start here (${String((error as Error).message).split("\n")[0]}); use device "cpu"`);
+  }
+}

@@ -1,0 +1,403 @@
+/**
+ * A tensor whose numbers live on the GPU. It has every operation that Tensor has, each recorded as a kernel, so a layer
+ * written in Tensor operations runs on the GPU as it stands. What needs the numbers here and now (`data`, `item`,
+ * `toArray`) is an error until `await t.read()` has brought them back.
+ */
+
+import { broadcastShapes, formatShape, sameShape, sizeOf, Tensor, type Data, type DType, type Shape } from "../tensor";
+import type { Arithmetic, Comparison } from "../tensor/tensor";
+import type { UnaryName } from "../tensor/unary";
+import { gpu } from "./connect";
+import { floatBits, grid, type Gpu } from "./gpu";
+import { elementwise, ELEMENTWISE_SIZE, MAX_AXES } from "./kernels/elementwise";
+import { gather, GATHER_SIZE, scatter } from "./kernels/gather";
+import { matmul } from "./kernels/matmul";
+import { reduceColumns, reduceRows, REDUCE_SIZE, type Reduction } from "./kernels/reduce";
+
+/** A buffer that is given back when the last tensor that shares it is collected or disposed of. */
+class Storage {
+  private freed = false;
+
+  constructor(readonly owner: Gpu, readonly buffer: GPUBuffer) {}
+
+  free(): void {
+    if (this.freed) return;
+    this.freed = true;
+    this.owner.release(this.buffer);
+  }
+}
+
+/** The handle that tensors hold; the storage is freed when no tensor holds the handle any more. */
+interface Handle {
+  readonly storage: Storage;
+}
+
+const collected = new FinalizationRegistry<Storage>((storage) => storage.free());
+const scopes: Storage[][] = [];
+
+export class GpuTensor extends Tensor {
+  constructor(private readonly handle: Handle, shape: Shape, dtype: DType = "float32") {
+    super(null, shape, dtype);
+  }
+
+  /** Room for a tensor that a kernel will write. */
+  static allocate(shape: Shape, dtype: DType = "float32"): GpuTensor {
+    const owner = gpu();
+    const storage = new Storage(owner, owner.allocate(4 * sizeOf(shape)));
+    const handle = { storage };
+    collected.register(handle, storage);
+    scopes.at(-1)?.push(storage);
+    return new GpuTensor(handle, shape, dtype);
+  }
+
+  /** A tensor's copy on the GPU; one that is there already is itself. */
+  static from(t: Tensor): GpuTensor {
+    if (t instanceof GpuTensor) return t;
+    const known = uploads.get(t);
+    if (known && known.handle.storage.owner === gpu()) return known;
+    const copy = GpuTensor.allocate(t.shape, t.dtype === "int32" ? "int32" : "float32");
+    const { data } = t;
+    const words = data instanceof Int32Array || data instanceof Float32Array ? data : Float32Array.from(data);
+    if (words.length > 0) gpu().upload(copy.buffer, words);
+    // Inside a scope the copy dies with it, so it must not be found again.
+    if (scopes.length === 0) uploads.set(t, copy);
+    return copy;
+  }
+
+  get buffer(): GPUBuffer {
+    return this.handle.storage.buffer;
+  }
+
+  override get data(): Data {
+    throw new Error("webgpu: this tensor's numbers are on the GPU; bring them back with await t.read()");
+  }
+
+  /** The numbers, back from the GPU once everything before has run. */
+  async read(): Promise<Tensor> {
+    const bytes = await this.handle.storage.owner.read(this.buffer, 4 * this.size);
+    const Words = this.dtype === "int32" ? Int32Array : Float32Array;
+    return new Tensor(new Words(bytes, 0, this.size), this.shape);
+  }
+
+  /** Frees the buffer now rather than when the tensor is collected. Tensors that share it (`reshape`) die with it. */
+  dispose(): void {
+    this.handle.storage.free();
+  }
+
+  override get order(): number {
+    return GPU_ORDER;
+  }
+
+  override lift(plain: Tensor): Tensor {
+    return floats(plain);
+  }
+
+  override concatAll(tensors: readonly Tensor[], axis: number): Tensor {
+    const at = axis < 0 ? axis + this.rank : axis;
+    const total = tensors.reduce((sum, t) => sum + t.shape[at], 0);
+    const out = GpuTensor.allocate(this.shape.map((d, i) => (i === at ? total : d)));
+    const strides = stridesOf(out.shape);
+    let start = 0;
+    for (const t of tensors) {
+      apply("concat", "x0", [{ of: floats(t), strides: stridesOf(t.shape), offset: 0 }], t.shape, 0, out, strides, start * strides[at]);
+      start += t.shape[at];
+    }
+    return out;
+  }
+
+  // ---------------------------------------------------------------- elementwise
+
+  override arithmetic(op: Arithmetic, other: Tensor | number): Tensor {
+    return binary(op, ARITHMETIC[op], this, other);
+  }
+
+  override compare(op: Comparison, other: Tensor | number): Tensor {
+    return binary(op, `compared(x0, x1, x0 ${COMPARISON[op]} x1)`, this, other);
+  }
+
+  override select(mask: Tensor, other: Tensor | number): Tensor {
+    const scalar = typeof other === "number";
+    const inputs = [this, floats(mask), ...(scalar ? [] : [floats(other)])];
+    const shape = inputs.map((t) => t.shape).reduce((a, b) => broadcastShapes("select", a, b));
+    return pointwise("select", `selected(x1, x0, ${scalar ? "s" : "x2"})`, inputs, shape, scalar ? other : 0);
+  }
+
+  override unary(name: UnaryName): Tensor {
+    return pointwise(name, UNARY[name], [this], this.shape);
+  }
+
+  override pow(n: number): Tensor {
+    return n === 0 ? this.mul(0).add(1) : pointwise("pow", "powerOf(x0, s)", [this], this.shape, n);
+  }
+
+  override map(): Tensor {
+    throw new Error("webgpu: map runs a JavaScript function, which a GPU cannot; use Tensor operations, or await t.read() first");
+  }
+
+  // ---------------------------------------------------------------- products
+
+  override matmul(other: Tensor): Tensor {
+    const right = floats(other);
+    if (this.rank < 2 || right.rank < 2) {
+      const a = this.rank === 1 ? this.reshape(1, this.size) : this;
+      const b = right.rank === 1 ? right.reshape(right.size, 1) : right;
+      const y = a.matmul(b);
+      const [m, n] = [this.rank === 1 ? [] : [y.shape.at(-2)!], right.rank === 1 ? [] : [y.shape.at(-1)!]];
+      return y.reshape([...y.shape.slice(0, -2), ...m, ...n]);
+    }
+    const batchA = this.shape.slice(0, -2);
+    const batchB = right.shape.slice(0, -2);
+    const [k, n] = right.shape.slice(-2);
+    if (this.shape.at(-1) !== k) {
+      throw new Error(`matmul: ${formatShape(this.shape)} x ${formatShape(right.shape)}, the inner dimensions ${this.shape.at(-1)} and ${k} differ`);
+    }
+    if (batchB.every((d) => d === 1)) {
+      const rows = this.size === 0 ? sizeOf(this.shape.slice(0, -1)) : this.size / k;
+      return product(this, right.reshape(k, n) as GpuTensor, { m: rows, n, k }).reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
+    }
+    const batch = broadcastShapes("matmul", batchA, batchB);
+    const full = (t: GpuTensor, own: Shape): GpuTensor =>
+      (sameShape(own, batch) ? t : t.broadcastTo([...batch, ...t.shape.slice(-2)])) as GpuTensor;
+    const y = product(full(this, batchA), full(right, batchB), { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) });
+    return y.reshape([...batch, this.shape.at(-2)!, n]);
+  }
+
+  // ---------------------------------------------------------------- shape
+
+  override reshape(...shape: readonly number[] | [Shape]): Tensor {
+    return new GpuTensor(this.handle, this.resolve((Array.isArray(shape[0]) ? shape[0] : shape) as Shape), this.dtype);
+  }
+
+  override strided(shape: Shape, strides: readonly number[], offset: number): Tensor {
+    return pointwise("copy", "x0", [{ of: this, strides, offset }], shape);
+  }
+
+  override gather(indices: Int32Array, shape: Shape): Tensor {
+    const out = GpuTensor.allocate(shape);
+    const index = integers(indices);
+    gpu().run(gather, { buffers: [this.buffer, index.buffer, out.buffer], params: [out.size], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
+    return out;
+  }
+
+  override scatter(indices: Int32Array, shape: Shape): Tensor {
+    const out = GpuTensor.allocate(shape);
+    const first = new Int32Array(out.size + 1);
+    for (const at of indices) if (at >= 0) first[at + 1]++;
+    for (let o = 0; o < out.size; o++) first[o + 1] += first[o];
+    const next = first.slice();
+    const source = new Int32Array(Math.max(1, first[out.size]));
+    indices.forEach((at, i) => {
+      if (at >= 0) source[next[at]++] = i;
+    });
+    gpu().run(scatter, {
+      buffers: [this.buffer, integers(first).buffer, integers(source).buffer, out.buffer],
+      params: [out.size],
+      groups: grid(Math.ceil(out.size / GATHER_SIZE)),
+    });
+    return out;
+  }
+
+  // ---------------------------------------------------------------- reductions
+
+  override sum(axis?: number | readonly number[], keepdims = false): Tensor {
+    return reduce("sum", this, axis, keepdims);
+  }
+
+  override max(axis?: number | readonly number[], keepdims = false): Tensor {
+    return reduce("max", this, axis, keepdims);
+  }
+
+  override min(axis?: number | readonly number[], keepdims = false): Tensor {
+    return reduce("min", this, axis, keepdims);
+  }
+
+  override clone(): Tensor {
+    return this.mul(1);
+  }
+
+  override astype(dtype: DType): Tensor {
+    if (dtype === this.dtype) return this;
+    throw new Error(`webgpu: a GPU has ${this.dtype} here, not ${dtype}; await t.read() first`);
+  }
+
+  override toString(): string {
+    return `Tensor ${formatShape(this.shape)} ${this.dtype} on the GPU`;
+  }
+
+  [Symbol.for("Jupyter.display")](): { [type: string]: string } {
+    return { "text/plain": `${this.toString()}: await t.read() brings the numbers back` };
+  }
+}
+
+/** Above plain tensors, below those that carry derivatives. */
+const GPU_ORDER = 0.5;
+
+/** Plain tensors that were copied to the GPU; tensors are values, so the copy stays true. */
+const uploads = new WeakMap<Tensor, GpuTensor>();
+
+/** Runs `body` and frees every buffer it made, but those of the tensors it returns (alone, in an array or an object). */
+export function gpuScope<T>(body: () => T): T {
+  const made: Storage[] = [];
+  scopes.push(made);
+  try {
+    const result = body();
+    const kept = new Set<Storage>();
+    keep(result, kept);
+    for (const storage of made) {
+      if (!kept.has(storage)) storage.free();
+      else scopes.at(-2)?.push(storage);
+    }
+    return result;
+  } catch (error) {
+    for (const storage of made) storage.free();
+    throw error;
+  } finally {
+    scopes.pop();
+  }
+}
+
+function keep(value: unknown, kept: Set<Storage>): void {
+  if (value instanceof GpuTensor) kept.add((value as unknown as { handle: Handle }).handle.storage);
+  else if (Array.isArray(value)) for (const entry of value) keep(entry, kept);
+  else if (value && typeof value === "object" && !(value instanceof Tensor)) for (const entry of Object.values(value)) keep(entry, kept);
+}
+
+/** A tensor on the GPU as float32, also where it holds whole numbers. */
+export function floats(t: Tensor): GpuTensor {
+  return GpuTensor.from(t instanceof GpuTensor || t.dtype !== "int32" ? t : t.astype("float32"));
+}
+
+/** Indices on the GPU. */
+export function integers(data: Int32Array): GpuTensor {
+  return GpuTensor.from(new Tensor(data, [data.length]));
+}
+
+// ------------------------------------------------------------------ what the methods are made of
+
+const ARITHMETIC: Record<Arithmetic, string> = { add: "x0 + x1", sub: "x0 - x1", mul: "x0 * x1", div: "x0 / x1" };
+const COMPARISON: Record<Comparison, string> = { gt: ">", ge: ">=", lt: "<", le: "<=", eq: "==" };
+const UNARY: Record<UnaryName, string> = {
+  exp: "exp(x0)",
+  // Both are exact near 0 on the cpu; here a series takes over where the difference would cancel.
+  expm1: "select(exp(x0) - 1.0, x0 * (1.0 + x0 * (0.5 + x0 * (0.16666667 + x0 * 0.041666668))), abs(x0) < 0.03)",
+  log: "log(x0)",
+  log1p: "select(log(1.0 + x0), x0 * (1.0 - x0 * (0.5 - x0 * (0.33333334 - x0 * 0.25))), abs(x0) < 0.01)",
+  sqrt: "sqrt(x0)",
+  abs: "abs(x0)",
+  sign: "sign(x0) + (x0 - x0)",
+  sin: "sin(x0)",
+  cos: "cos(x0)",
+  tanh: "tanhOf(x0)",
+  sigmoid: "sigmoidOf(x0)",
+  erf: "erfOf(x0)",
+  floor: "floor(x0)",
+  round: "round(x0)",
+};
+
+function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  for (let i = shape.length - 1, step = 1; i >= 0; step *= shape[i--]) strides[i] = step;
+  return strides;
+}
+
+interface Operand {
+  of: GpuTensor;
+  strides: readonly number[];
+  offset: number;
+}
+
+/** An operand stretched to a shape: stride 0 along what is repeated. */
+function stretched(t: GpuTensor, shape: Shape): Operand {
+  const own = stridesOf(t.shape);
+  const lead = shape.length - t.rank;
+  return { of: t, strides: shape.map((_, i) => (i < lead || t.shape[i - lead] === 1 ? 0 : own[i - lead])), offset: 0 };
+}
+
+function pointwise(name: string, expression: string, inputs: readonly (GpuTensor | Operand)[], shape: Shape, scalar = 0): GpuTensor {
+  const operands = inputs.map((t) => (t instanceof GpuTensor ? stretched(t, shape) : t));
+  const out = GpuTensor.allocate(shape);
+  apply(name, expression, operands, shape, scalar, out, stridesOf(shape), 0);
+  return out;
+}
+
+function apply(
+  name: string, expression: string, operands: readonly Operand[], shape: Shape, scalar: number,
+  out: GpuTensor, outStrides: readonly number[], outOffset: number,
+): void {
+  const n = sizeOf(shape);
+  const all = [...operands.map((o) => o.strides), outStrides];
+  // Neighbouring axes along which everything advances evenly are one axis.
+  const axes: { size: number; strides: number[] }[] = [];
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] === 1) continue;
+    const strides = all.map((s) => s[i]);
+    const last = axes.at(-1);
+    if (last && strides.every((s, k) => s === last.strides[k] * last.size)) last.size *= shape[i];
+    else axes.push({ size: shape[i], strides });
+  }
+  if (axes.length > MAX_AXES) throw new Error(`webgpu: ${name} over ${axes.length} uneven axes, at most ${MAX_AXES} are possible; use device "cpu"`);
+  const params = [n, operands[0].offset, operands[1]?.offset ?? 0, operands[2]?.offset ?? 0, outOffset, floatBits(scalar), 0, 0];
+  for (const { size, strides } of axes) {
+    const own = strides.slice(0, -1);
+    params.push(size, own[0], own[1] ?? 0, own[2] ?? 0, strides.at(-1)!, 0, 0, 0);
+  }
+  gpu().run(elementwise(name, operands.length, expression, axes.length), {
+    buffers: [...operands.map((o) => o.of.buffer), out.buffer],
+    params,
+    groups: grid(Math.ceil(n / ELEMENTWISE_SIZE)),
+  });
+}
+
+function binary(name: string, expression: string, a: GpuTensor, other: Tensor | number): GpuTensor {
+  if (typeof other === "number") return pointwise(name, expression.replaceAll("x1", "s"), [a], a.shape, other);
+  const b = floats(other);
+  return pointwise(name, expression, [a, b], broadcastShapes(name, a.shape, b.shape));
+}
+
+function reduce(kind: Reduction, x: GpuTensor, axis: number | readonly number[] | undefined, keepdims: boolean): GpuTensor {
+  const named = axis === undefined ? x.shape.map((_, i) => i) : typeof axis === "number" ? [axis] : axis;
+  const axes = named.map((a) => (a < 0 ? a + x.rank : a));
+  const odd = axes.findIndex((a) => !Number.isInteger(a) || a < 0 || a >= x.rank);
+  if (odd >= 0) throw new Error(`${kind}: the axis is ${named[odd]}, the tensor has ${x.rank} axes`);
+  const strides = stridesOf(x.shape);
+  const side = (reduced: boolean): number[][] =>
+    x.shape.map((size, i) => [size, strides[i], i]).filter(([, , i]) => axes.includes(i) === reduced).reverse();
+  const [kept, reduced] = [side(false), side(true)];
+  const inner = x.shape.map((d, i) => (axes.includes(i) ? 1 : d));
+  const out = GpuTensor.allocate(keepdims ? inner : kept.map(([size]) => size).reverse());
+  const count = reduced.reduce((n, [size]) => n * size, 1);
+  // Neighbouring outputs next to each other in x, and enough of them: one invocation each reads side by side.
+  const columns = kept.length > 0 && kept[0][1] === 1 && out.size >= REDUCE_SIZE;
+  const kernel = (columns ? reduceColumns : reduceRows)(kind, kept.length, reduced.length);
+  const from = kind === "sum" ? 0 : kind === "max" ? -Infinity : Infinity;
+  gpu().run(kernel, {
+    buffers: [x.buffer, out.buffer],
+    params: [out.size, count, 0, floatBits(from), ...[...kept, ...reduced].flatMap(([size, stride]) => [size, stride, 0, 0])],
+    groups: grid(columns ? Math.ceil(out.size / REDUCE_SIZE) : out.size),
+  });
+  return out;
+}
+
+export interface Product {
+  m: number;
+  n: number;
+  k: number;
+  batch?: number;
+  transA?: boolean;
+  transB?: boolean;
+  bias?: GpuTensor;
+}
+
+/** op(a) op(b) + bias as [batch *] m x n numbers; the operands' shapes are the caller's business. */
+export function product(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, bias }: Product): GpuTensor {
+  const c = GpuTensor.allocate(batch === 1 ? [m, n] : [batch, m, n]);
+  // Large tiles read less, small ones keep more of the GPU busy.
+  const large = m >= 512 && n >= 512 && batch * Math.ceil(m / 128) * Math.ceil(n / 128) >= 64;
+  const tile = large ? 128 : m >= 48 && n >= 48 ? 64 : 32;
+  gpu().run(matmul({ tile, step: large ? 8 : 16 }, transA, transB, bias !== undefined), {
+    buffers: [a.buffer, b.buffer, ...(bias ? [bias.buffer] : []), c.buffer],
+    params: [m, n, k, 0, m * k, k * n, m * n, 0],
+    groups: [Math.ceil(n / tile), Math.ceil(m / tile), batch],
+  });
+  return c;
+}

@@ -9,12 +9,16 @@ import activations from "./06-activations";
 import softmaxCrossEntropy from "./07-softmax-cross-entropy";
 import layerNorm from "./08-layer-norm";
 import vanishingGradients from "./09-vanishing-gradients";
+import initialisation from "./10-initialisation";
+import residualHighways from "./11-residual-highways";
 import checkpointing from "./15-checkpointing";
 import attention from "./16-attention";
 import multiHeadAttention from "./17-multi-head-attention";
 import flashAttention from "./18-flash-attention";
 import embedding from "./19-embedding";
 import lora from "./20-lora";
+import reinforce from "./21-reinforce";
+import straightThrough from "./22-straight-through";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -26,12 +30,16 @@ export const exercises: readonly Exercise[] = [
   softmaxCrossEntropy,
   layerNorm,
   vanishingGradients,
+  initialisation,
+  residualHighways,
   checkpointing,
   attention,
   multiHeadAttention,
   flashAttention,
   embedding,
   lora,
+  reinforce,
+  straightThrough,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

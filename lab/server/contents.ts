@@ -81,7 +81,7 @@ export class Contents {
           if (error.code !== "EEXIST" || !(await fs.stat(file)).isDirectory()) throw error;
         });
       } else if (request.chunk !== undefined) {
-        await this.#saveChunk(normal, file, request, name);
+        if (!(await this.#saveChunk(normal, file, request, name))) return unfinished(normal);
       } else if (request.type === "notebook") {
         const notebook: unknown = request.content;
         checkNotebook(notebook, name);
@@ -97,7 +97,8 @@ export class Contents {
     }
   }
 
-  async #saveChunk(normal: string, file: string, request: SaveRequest, name: string): Promise<void> {
+  /** True with the last chunk, which puts the file in its place. */
+  async #saveChunk(normal: string, file: string, request: SaveRequest, name: string): Promise<boolean> {
     const { chunk } = request;
     if (!Number.isInteger(chunk) || chunk === 0 || chunk! < -1) throw new HttpError(400, `${name}: chunk is ${String(chunk)}; it counts 1, 2, ... and ends with -1`);
     if (request.type === "notebook") throw new HttpError(400, `${name}: a notebook is uploaded as type "file" when it comes in chunks`);
@@ -113,12 +114,13 @@ export class Contents {
     upload.next += 1;
     try {
       await fs.appendFile(upload.temporary, data);
-      if (chunk !== -1) return;
+      if (chunk !== -1) return false;
       const handle = await fs.open(upload.temporary, "r+");
       await handle.sync();
       await handle.close();
       await fs.rename(upload.temporary, file);
       this.#uploads.delete(normal);
+      return true;
     } catch (error) {
       await this.#dropUpload(normal);
       throw error;
@@ -313,6 +315,12 @@ export class Contents {
       format: null,
     };
   }
+}
+
+/** The answer to a chunk that is not the last: the file is not there yet. */
+function unfinished(normal: string): Model {
+  const now = new Date().toISOString();
+  return { name: normal.split("/").at(-1)!, path: normal, type: "file", writable: true, created: now, last_modified: now, size: null, mimetype: null, content: null, format: null };
 }
 
 /** Jupyter's own place for it, so that either server finds the other's. */

@@ -57,7 +57,8 @@ const LARGEST_REQUEST = "1mb";
 const LARGEST_MESSAGE = 128 * 2 ** 20;
 
 export async function startServer(options: LabOptions): Promise<LabServer> {
-  const server = http.createServer();
+  // A page's connections outlast its pauses; one that the server closes just as the page sends would be an error there.
+  const server = http.createServer({ keepAliveTimeout: 75_000 });
   const port = await listen(server, options.port);
   const state = stateDir();
   const token = options.token ?? newToken();

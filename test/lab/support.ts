@@ -21,6 +21,8 @@ export interface Lab {
   readonly port: number;
   /** The folder that is served. */
   readonly root: string;
+  /** The server's own settings, trash and connection files. */
+  readonly state: string;
   readonly process: ChildProcess;
   /** All that the command printed. */
   output(): string;
@@ -66,6 +68,7 @@ export async function startLab(root: string, { args = [], env = {} }: { args?: s
     url,
     port: Number(new URL(url).port),
     root,
+    state,
     process: child,
     output: () => output,
     fetch: call,

@@ -137,8 +137,8 @@ export class Gpt {
       return y;
     };
     // Under LoRA the base is frozen: no gradient of it is worked out.
-    const lookUp = (E: Tensor, rows: Integers) =>
-      (this.#adapters ? embedding.forward({ E, ids: rows }, { frozen: ["E"] }) : embedding.forward({ E, ids: rows }));
+    const table: AnyLayer = embedding;
+    const lookUp = (E: Tensor, rows: Integers) => table.forward({ E, ids: rows }, { frozen: this.#adapters ? ["E"] : [] });
     const norm = (name: string, x: Tensor, gamma: Tensor, beta: Tensor): Tensor =>
       keep(name, this.#adapters
         ? layerNorm.forward({ x, gamma, beta }, { eps, frozen: ["gamma", "beta"] })

@@ -2,6 +2,7 @@
 export * from "./tensor";
 export * from "./layers";
 export * from "./check";
+export * from "./wasm";
 export * from "./graph";
 export * from "./plots";
 export { checkInterrupt } from "./interrupt";

@@ -161,7 +161,7 @@ type Heads = { q: Tensor; k: Tensor; v: Tensor };
 
 const attention: Implementation = {
   // Blocks of rows assume as many keys as queries.
-  supports: (inputs: Tensors) => single(inputs) && inputs.q!.shape.at(-2) === inputs.k!.shape.at(-2),
+  supports: (inputs: Tensors, { mask }: { mask?: Tensor }) => single(inputs) && !mask && inputs.q!.shape.at(-2) === inputs.k!.shape.at(-2),
 
   forward({ q, k, v }: Heads, { causal }: { causal: boolean }) {
     return frame((f) => {

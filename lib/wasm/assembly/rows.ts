@@ -59,9 +59,14 @@ function expRow(n: i32, x: usize, y: usize, shift: f32): f32 {
   return sum;
 }
 
-/** y = softmax(x) of one row, its greatest taken out first. */
+/** y = softmax(x) of one row, its greatest taken out first; zeros for a row that is -infinity throughout. */
 export function softmaxRow(n: i32, x: usize, y: usize): void {
-  const sum = expRow(n, x, y, rowMax(n, x));
+  const top = rowMax(n, x);
+  if (top == -Infinity) {
+    memory.fill(y, 0, <usize>n << 2);
+    return;
+  }
+  const sum = expRow(n, x, y, top);
   scaleRow(n, y, 1 / sum);
 }
 

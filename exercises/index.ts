@@ -11,6 +11,7 @@ import layerNorm from "./08-layer-norm";
 import vanishingGradients from "./09-vanishing-gradients";
 import initialisation from "./10-initialisation";
 import residualHighways from "./11-residual-highways";
+import trainingLoop from "./12-training-loop";
 import checkpointing from "./15-checkpointing";
 import attention from "./16-attention";
 import multiHeadAttention from "./17-multi-head-attention";
@@ -19,6 +20,7 @@ import embedding from "./19-embedding";
 import lora from "./20-lora";
 import reinforce from "./21-reinforce";
 import straightThrough from "./22-straight-through";
+import bptt from "./23-bptt";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -32,6 +34,7 @@ export const exercises: readonly Exercise[] = [
   vanishingGradients,
   initialisation,
   residualHighways,
+  trainingLoop,
   checkpointing,
   attention,
   multiHeadAttention,
@@ -40,6 +43,7 @@ export const exercises: readonly Exercise[] = [
   lora,
   reinforce,
   straightThrough,
+  bptt,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

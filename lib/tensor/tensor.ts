@@ -408,9 +408,10 @@ export class Tensor {
   sum(axis?: number | readonly number[], keepdims = false): Tensor {
     const axes = normalizeAxes("sum", axis, this.rank);
     const [inner, outer] = splitShape(this.shape, axes);
-    const out = new Float64Array(sizeOf(outer));
-    reduce(this, axes, (o, value) => void (out[o] += value));
-    const data = this.dtype === "float64" ? out : arrays[this.dtype].from(out);
+    // Neighbouring axes are summed together; several groups, one after the other, from the right.
+    let sums: Data = this.data;
+    for (const { before, along, after } of groupsOf(this.shape, axes)) sums = sumMiddle(sums, before, along, after);
+    const data = sums === this.data ? sums.slice() : this.dtype === "float64" ? sums : arrays[this.dtype].from(sums);
     return new Tensor(data, keepdims ? inner : outer);
   }
 
@@ -442,8 +443,23 @@ export class Tensor {
   /** @internal Where each extreme stands in `data`; the first one of equals, the first NaN if there is one. */
   extremeAt(which: "max" | "min", axes: number[], size: number): Int32Array {
     const data = this.data;
-    const at = new Int32Array(size).fill(-1);
+    const at = new Int32Array(size);
     const sign = which === "max" ? 1 : -1;
+    const groups = groupsOf(this.shape, axes);
+    if (groups.length === 1) {
+      const [{ before, along, after }] = groups;
+      for (let b = 0, o = 0; b < before; b++) {
+        for (let i = 0; i < after; i++, o++) {
+          let best = b * along * after + i;
+          for (let k = 1, p = best + after; k < along && data[best] === data[best]; k++, p += after) {
+            if (!(sign * data[p] <= sign * data[best])) best = p;
+          }
+          at[o] = best;
+        }
+      }
+      return at;
+    }
+    at.fill(-1);
     reduce(this, axes, (o, value, i) => {
       const best = at[o] < 0 ? undefined : data[at[o]];
       if (best === undefined || (best === best && (value !== value || sign * value > sign * best))) at[o] = i;
@@ -479,8 +495,11 @@ export class Tensor {
     // Scaled by the greatest element, so that neither 1e200 nor 1e-200 leaves the range of a double.
     const data = this.data;
     let scale = 0;
-    for (const x of data) if (!(Math.abs(x) <= scale)) scale = Math.abs(x);
-    if (scale === 0 || scale === Infinity || scale !== scale) return scale;
+    for (const x of data) {
+      if (x !== x) return NaN;
+      if (Math.abs(x) > scale) scale = Math.abs(x);
+    }
+    if (scale === 0 || scale === Infinity) return scale;
     let sum = 0;
     for (const x of data) sum += (x / scale) ** 2;
     return scale * Math.sqrt(sum);
@@ -698,6 +717,44 @@ function copyStrided(source: Tensor, shape: Shape, strides: readonly number[], o
 /** The shape with the reduced axes as 1, and with them dropped. */
 function splitShape(shape: Shape, axes: readonly number[]): [number[], number[]] {
   return [shape.map((d, i) => (axes.includes(i) ? 1 : d)), shape.filter((_, i) => !axes.includes(i))];
+}
+
+/** A run of neighbouring axes that are reduced: the sizes before it, of it and after it. */
+interface Group { readonly before: number; readonly along: number; readonly after: number }
+
+/** The runs of reduced axes, from the right, each seen when those to its right are gone. */
+function groupsOf(shape: Shape, axes: readonly number[]): Group[] {
+  const groups: Group[] = [];
+  let after = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (!axes.includes(i)) {
+      after *= shape[i];
+      continue;
+    }
+    let along = shape[i];
+    while (i > 0 && axes.includes(i - 1)) along *= shape[--i];
+    groups.push({ before: sizeOf(shape.slice(0, i)), along, after });
+  }
+  return groups;
+}
+
+/** [before, along, after] summed over its middle axis, in doubles. */
+function sumMiddle(data: Data, before: number, along: number, after: number): Float64Array {
+  const out = new Float64Array(before * after);
+  if (after === 1) {
+    for (let b = 0, p = 0; b < before; b++) {
+      let sum = 0;
+      for (let k = 0; k < along; k++) sum += data[p++];
+      out[b] = sum;
+    }
+    return out;
+  }
+  for (let b = 0, p = 0; b < before; b++) {
+    for (let k = 0; k < along; k++) {
+      for (let i = 0, o = b * after; i < after; i++) out[o++] += data[p++];
+    }
+  }
+  return out;
 }
 
 /** Calls visit(position in the result, value, position in the data) for every element, in order. */

@@ -7,7 +7,12 @@ interface NameList {
   /** Exported types without a value. */
   types: string[];
   values: string[];
+  /** The library's file, relative to dist/lib and without extension, that declares each name. */
+  files: Record<string, string>;
 }
+
+const libraryFolder = path.join(__dirname, "..", "lib");
+const PREFIX = "gradbook/lib/";
 
 let list: NameList | undefined;
 
@@ -16,15 +21,19 @@ function load(): NameList {
   return list;
 }
 
-let all: Set<string> | undefined;
-
-/** Every preloaded name, types included, for the type checker. */
-export const preloadedTypes = {
-  get names(): Iterable<string> {
-    return (all ??= new Set([...load().types, ...load().values]));
+/** For the type checker: a cell that uses one name does not have to read the whole library's declarations. */
+export const preloaded = {
+  get names(): string[] {
+    return Object.keys(load().files);
   },
-  has(name: string): boolean {
-    return (all ??= new Set([...load().types, ...load().values])).has(name);
+  /** The module from which the checker imports a preloaded name. */
+  moduleOf(name: string): string | undefined {
+    const { files } = load();
+    return Object.hasOwn(files, name) ? PREFIX + files[name] : undefined;
+  },
+  /** The declaration file of such a module. */
+  fileOf(module: string): string | undefined {
+    return module.startsWith(PREFIX) ? path.join(libraryFolder, `${module.slice(PREFIX.length)}.d.ts`) : undefined;
   },
 };
 

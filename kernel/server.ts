@@ -1,5 +1,4 @@
 /** Jupyter requests to the session and its answers back: the only place that knows both. */
-import v8 from "node:v8";
 import { Batch, captureStreams, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
 import { Comms } from "./comms";
 import { kernelInfo } from "./info";
@@ -61,8 +60,6 @@ export class Server {
   private leaving = false;
 
   constructor(readonly wire: Wire, private readonly log: (text: string) => void) {
-    // A regular expression that backtracks without end is finished by V8's linear engine: no interrupt reaches it after an await.
-    v8.setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
     this.session = new Session({ folder: process.cwd(), flags: wire.flags });
     this.comms = new Comms((type, content, buffers, parent) => wire.publish(type, content, parent, {}, buffers));
     this.session.offer({ comms: this.comms.api });

@@ -2,7 +2,8 @@
  * Writes what the kernel reads at run time into dist/kernel/session/assets: the language's globals in one file, so that a
  * new session parses one text instead of sixty; the session's own declarations; the names that the library exports.
  */
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 
@@ -29,15 +30,23 @@ function languageGlobals(): string {
   return parts.join("\n");
 }
 
-function libraryNames(): { types: string[]; values: string[] } {
-  const entry = path.join(root, "dist", "lib", "index.d.ts");
-  const program = ts.createProgram([entry], { noResolve: false, skipLibCheck: true, types: [] });
+/** The library's exports, and where each is declared under the name that it is exported by. */
+function libraryNames(): { types: string[]; values: string[]; files: Record<string, string> } {
+  const folder = path.join(root, "dist", "lib");
+  const entry = path.join(folder, "index.d.ts");
+  const program = ts.createProgram([entry], { skipLibCheck: true, types: [] });
   const checker = program.getTypeChecker();
   const symbol = checker.getSymbolAtLocation(program.getSourceFile(entry)!);
-  const names = { types: [] as string[], values: [] as string[] };
+  const names = { types: [] as string[], values: [] as string[], files: {} as Record<string, string> };
   for (const exported of symbol ? checker.getExportsOfModule(symbol) : []) {
     const resolved = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
     (resolved.flags & ts.SymbolFlags.Value ? names.values : names.types).push(exported.name);
+    const file = resolved.declarations?.[0]?.getSourceFile();
+    const module = file && checker.getSymbolAtLocation(file);
+    // Renamed on its way to the index: then only the index has it under that name.
+    const direct = module !== undefined && checker.getExportsOfModule(module).some(({ name }) => name === exported.name);
+    const where = direct ? file.fileName : entry;
+    names.files[exported.name] = path.relative(folder, where).replace(/\.d\.ts$/, "");
   }
   return names;
 }
@@ -46,3 +55,18 @@ mkdirSync(target, { recursive: true });
 writeFileSync(path.join(target, "es.d.ts"), languageGlobals());
 writeFileSync(path.join(target, "preload.json"), JSON.stringify(libraryNames()));
 for (const name of readdirSync(source)) cpSync(path.join(source, name), path.join(target, name.replace(/\.txt$/, "")));
+
+// Last, since it compiles cells: V8's compile cache of TypeScript, for the Node that builds. Another Node makes its own.
+const warm = `
+  const { Session } = require(${JSON.stringify(path.join(root, "dist", "kernel", "session"))});
+  const { saveCompileCache } = require(${JSON.stringify(path.join(root, "dist", "kernel", "session", "typescript.js"))});
+  const session = new Session({ folder: ${JSON.stringify(root)} });
+  session.warmUp();
+  session.complete("tens", 4);
+  session.inspect("tensor", 3);
+  session.isComplete("f(");
+  saveCompileCache();
+`;
+rmSync(path.join(root, "dist", "kernel", "cache"), { recursive: true, force: true });
+const { status } = spawnSync(process.execPath, ["-e", warm], { stdio: "inherit" });
+if (status !== 0) process.exit(1);

@@ -23,8 +23,14 @@ export interface CellFacts {
   awaits: boolean;
 }
 
-/** @param source parsed with parent pointers */
-export function analyze(ts: TypeScript, source: ts.SourceFile): CellFacts {
+export function analyze(ts: TypeScript, code: string): CellFacts {
+  const source = ts.createSourceFile("cell.ts", code, {
+    languageVersion: ts.ScriptTarget.Latest,
+    // A cell is a module: in a script, `await (x)` would be a call.
+    setExternalModuleIndicator: (file) => {
+      (file as { externalModuleIndicator?: unknown }).externalModuleIndicator = true;
+    },
+  }, true, ts.ScriptKind.TS);
   const declared = new Map<string, Declared>();
   const exported = new Set<string>();
   const mentioned = new Set<string>();
@@ -46,8 +52,11 @@ export function analyze(ts: TypeScript, source: ts.SourceFile): CellFacts {
       for (const element of name.elements) if (ts.isBindingElement(element)) bind(element.name, assignable, isExported);
     }
   };
-  const isExport = (node: ts.Node): boolean =>
-    ts.canHaveModifiers(node) && Boolean(ts.getModifiers(node)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword));
+  // `export default function f` exports no name f.
+  const isExport = (node: ts.Node): boolean => {
+    const kinds = ts.canHaveModifiers(node) ? ts.getModifiers(node)?.map(({ kind }) => kind) ?? [] : [];
+    return kinds.includes(ts.SyntaxKind.ExportKeyword) && !kinds.includes(ts.SyntaxKind.DefaultKeyword);
+  };
   const bindList = (list: ts.VariableDeclarationList, exportedHere: boolean): void => {
     const assignable = (list.flags & ts.NodeFlags.Const) === 0;
     for (const { name } of list.declarations) bind(name, assignable, exportedHere);
@@ -94,7 +103,7 @@ export function analyze(ts: TypeScript, source: ts.SourceFile): CellFacts {
       else if (ts.isForOfStatement(node) && node.awaitModifier) awaits = true;
       else if (ts.isVariableDeclarationList(node)) {
         if ((node.flags & ts.NodeFlags.AwaitUsing) === ts.NodeFlags.AwaitUsing) awaits = true;
-        if (isVar(node) && node.parent.parent !== source) bindList(node, false);
+        if (isVar(node) && !(ts.isVariableStatement(node.parent) && node.parent.parent === source)) bindList(node, false);
       }
     }
     if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier) {

@@ -7,7 +7,8 @@ import path from "node:path";
 import type ts from "typescript";
 import { analyze, type CellFacts } from "./analyze";
 import { CellLibrary, type CellName } from "./library";
-import { cellTransformer, RESULT } from "./transform";
+import { globalName, isNative } from "./names";
+import { cellTransformer, RESULT, type Renaming } from "./transform";
 import { SourcePositions } from "./positions";
 
 type TypeScript = typeof ts;
@@ -32,6 +33,8 @@ export interface Compiled {
   /** Where each place of `javascript` comes from. */
   positions: SourcePositions;
   facts: CellFacts;
+  /** Names of values that the cell declares. */
+  values: string[];
   /** Makes what the cell declares known to later cells. */
   commit(): void;
 }
@@ -49,19 +52,19 @@ export class Compiler {
 
   constructor(readonly ts: TypeScript, folder: string) {
     this.library = new CellLibrary(ts, folder);
-    this.service = ts.createLanguageService(this.library.host);
+    this.service = ts.createLanguageService(this.library.host, keepingRegistry(ts));
   }
 
   /** Checks and compiles a cell. Nothing is remembered until `commit`. */
   compile(code: string, { sourceName, loose = false }: CompileOptions): Compiled {
     const { ts, library } = this;
-    const facts = analyze(ts, ts.createSourceFile("cell.ts", code, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS));
+    const facts = analyze(ts, code);
     const cell = library.open(code, facts, { loose });
     const program = this.service.getProgram()!;
     const file = program.getSourceFile(library.cellFile)!;
     const diagnostics = this.diagnose(program, file, cell.start, code);
     const compiled: Compiled = {
-      diagnostics, facts, javascript: "", positions: SourcePositions.none, commit: () => {},
+      diagnostics, facts, javascript: "", positions: SourcePositions.none, values: [], commit: () => {},
     };
     if (diagnostics.length > 0) return compiled;
 
@@ -71,11 +74,12 @@ export class Compiler {
       if (name.endsWith(".d.ts")) declarations = text;
       else if (name.endsWith(".map")) map = text;
       else compiled.javascript = text;
-    }, undefined, false, { after: [cellTransformer(ts, { start: cell.start, end: cell.end })] });
+    }, undefined, false, { after: [cellTransformer(ts, { start: cell.start, end: cell.end }, this.renaming(program, file, facts))] });
     // The executor puts its own words before the first line; a line break keeps columns as they are.
     compiled.javascript = `\n${compiled.javascript.replace(/^\/\/# sourceMappingURL=.*$/m, "")}\n//# sourceURL=${sourceName}`;
     compiled.positions = new SourcePositions(ts, map, { generatedLines: 1, sourceLines: cell.lines });
     const names = this.declaredNames(program, file, facts);
+    compiled.values = [...names].filter(([, { value }]) => value).map(([name]) => name);
     // What cannot be written as a declaration file (a class expression with private members) is kept as source.
     const text = declarations ?? cell.text;
     compiled.commit = () => library.keep(names, text, declarations === undefined ? ".ts" : ".d.ts");
@@ -100,9 +104,29 @@ export class Compiler {
   /** The service and the position in its file that corresponds to `offset` in `code`, for completion and inspection. */
   at(code: string, offset: number): { service: ts.LanguageService; file: string; position: number; start: number } {
     const { ts, library } = this;
-    const facts = analyze(ts, ts.createSourceFile("cell.ts", code, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS));
-    const cell = library.open(code, facts, { loose: false, everyName: true });
+    const facts = analyze(ts, code);
+    const before = code.slice(0, offset);
+    const [word] = /[\p{ID_Continue}$]*$/u.exec(before)!;
+    const isMember = /\.\s*$/.test(before.slice(0, before.length - word.length));
+    const cell = library.open(code, facts, { loose: false, prefix: isMember ? undefined : word });
     return { service: this.service, file: library.cellFile, position: cell.start + offset, start: cell.start };
+  }
+
+  /** A cell's `let Map` must not replace Node's own: such names, of this cell or an earlier one, get another at run time. */
+  private renaming(program: ts.Program, file: ts.SourceFile, facts: CellFacts): Renaming {
+    const names = new Set([...facts.declared.keys(), ...this.library.names().map(([name]) => name)].filter((name) => isNative(name) && facts.mentioned.has(name)));
+    const checker = program.getTypeChecker();
+    const { locals } = file as unknown as { locals?: Map<string, ts.Symbol> };
+    return {
+      names,
+      rename: globalName,
+      isTopLevel: (identifier) => {
+        const symbol = this.ts.isShorthandPropertyAssignment(identifier.parent)
+          ? checker.getShorthandAssignmentValueSymbol(identifier.parent) : checker.getSymbolAtLocation(identifier);
+        const local = locals?.get(identifier.text);
+        return symbol !== undefined && local !== undefined && (symbol === local || symbol === checker.getExportSymbolOfSymbol(local));
+      },
+    };
   }
 
   private declaredNames(program: ts.Program, file: ts.SourceFile, facts: CellFacts): Map<string, CellName> {
@@ -147,6 +171,20 @@ export class Compiler {
       };
     });
   }
+}
+
+/** A registry that keeps the files it has parsed: a library file that this cell does not need, the next one may. */
+function keepingRegistry(ts: TypeScript): ts.DocumentRegistry {
+  const registry = ts.createDocumentRegistry(true);
+  const isTransient = (name: string): boolean => /\/__cell_\w+\.(?:d\.)?ts$/.test(name);
+  const { releaseDocument, releaseDocumentWithKey } = registry;
+  registry.releaseDocument = (name: string, ...rest: unknown[]) => {
+    if (isTransient(name)) (releaseDocument as (...all: unknown[]) => void)(name, ...rest);
+  };
+  registry.releaseDocumentWithKey = (name: ts.Path, ...rest: unknown[]) => {
+    if (isTransient(name)) (releaseDocumentWithKey as (...all: unknown[]) => void)(name, ...rest);
+  };
+  return registry;
 }
 
 export { RESULT };

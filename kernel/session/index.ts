@@ -68,6 +68,9 @@ export class Session {
       meta: this.modules.meta,
       await: interruptible,
       iterate: interruptibleIterable,
+      exportAll: (module) => {
+        for (const name of Object.keys(module)) if (name !== "default") this.scope.assign(name, (module as Record<string, unknown>)[name]);
+      },
     });
     this.library = preloadLibrary((name, get) => this.scope.preload(name, get));
     this.offer({ display, html, md, svg, image, input, clearOutput });
@@ -168,7 +171,7 @@ export class Session {
     if (compiled.diagnostics.length > 0) return { status: "error", ...typeErrors(compiled.diagnostics, label) };
     this.cells.set(sourceName, { label, source: code, compiled });
     await this.modules.prepare(compiled.facts.imports);
-    for (const [name, { value }] of compiled.facts.declared) if (value) this.scope.declare(name);
+    for (const name of compiled.values) this.scope.declare(name);
     this.next = compiled;
     this.caught = this.value = undefined;
     try {

@@ -4,7 +4,7 @@ import { isBuiltin } from "node:module";
 import path from "node:path";
 import type ts from "typescript";
 import type { CellFacts, Declared } from "./analyze";
-import { preloadedTypes } from "../preload";
+import { preloaded } from "../preload";
 
 type TypeScript = typeof ts;
 
@@ -49,27 +49,38 @@ export class CellLibrary {
     this.host = this.createHost();
   }
 
-  /** Puts `code` between imports of the earlier names it mentions and an export of the names it declares. */
-  open(code: string, facts: CellFacts, options: { loose: boolean; everyName?: boolean }): OpenCell {
+  /**
+   * Puts `code` between imports of the earlier names it mentions and an export of the names it declares.
+   * @param options.prefix names that begin with it are imported, too: those that could be meant at the cursor
+   */
+  open(code: string, facts: CellFacts, options: { loose: boolean; prefix?: string }): OpenCell {
     this.loose = options.loose;
     if (!this.nodeTypes && (facts.imports.some((name) => isBuiltin(name)) || facts.mentioned.has("NodeJS"))) this.nodeTypes = true;
-    const names = options.everyName ? [...this.known.keys(), ...preloadedTypes.names] : facts.mentioned;
     const prelude: string[] = [];
-    for (const name of names) {
+    const imports = new Map<string, string[]>();
+    for (const name of this.wanted(facts, options.prefix)) {
       if (facts.declared.has(name)) continue;
       const known = this.known.get(name);
-      if (known) {
-        prelude.push(known.assignable && known.value
-          ? `declare let ${name}: typeof import("${known.module}").${name};`
-          : `import { ${name} } from "${known.module}";`);
-      } else if (preloadedTypes.has(name)) prelude.push(`import { ${name} } from "gradbook";`);
+      const module = known?.module ?? preloaded.moduleOf(name);
+      if (module === undefined) continue;
+      if (known?.assignable && known.value) prelude.push(`declare let ${name}: typeof import("${module}").${name};`);
+      else if (imports.has(module)) imports.get(module)!.push(name);
+      else imports.set(module, [name]);
     }
+    for (const [module, names] of imports) prelude.push(`import { ${names.join(", ")} } from "${module}";`);
     const before = `${prelude.join(" ")}\n`;
     // A semicolon would turn the student's last expression into two statements; a line break ends it just as well.
     const after = `\nexport { ${facts.unexported.join(", ")} };\n`;
     this.cell = before + code + after;
     this.version++;
     return { text: this.cell, start: before.length, end: before.length + code.length, lines: 1 };
+  }
+
+  private wanted({ mentioned }: CellFacts, prefix: string | undefined): Set<string> {
+    if (prefix === undefined) return mentioned;
+    const start = prefix.toLowerCase();
+    const meant = [...this.known.keys(), ...preloaded.names].filter((name) => name.toLowerCase().startsWith(start));
+    return new Set([...mentioned, ...meant]);
   }
 
   /** Remembers the declarations of a cell that has run. */
@@ -158,6 +169,8 @@ export class CellLibrary {
     };
     const resolve = (name: string, from: string, options: ts.CompilerOptions, mode: ts.ResolutionMode): ts.ResolvedModuleFull | undefined => {
       if (ownPackages.has(name)) return ownTypes(ts, name);
+      const fromLibrary = preloaded.fileOf(name);
+      if (fromLibrary) return { resolvedFileName: fromLibrary, extension: ts.Extension.Dts, isExternalLibraryImport: false };
       const { resolvedModule } = ts.resolveModuleName(name, from, options, resolutionHost, undefined, undefined, mode);
       return resolvedModule;
     };

@@ -110,7 +110,7 @@ export class Modules {
   private typescriptFile(base: string): string | undefined {
     const candidates = /\.[mc]?tsx?$/.test(base) ? [base]
       : [`${base}.ts`, `${base}.tsx`, base.replace(/\.js$/, ".ts"), path.join(base, "index.ts")];
-    return candidates.find((file) => /\.[mc]?tsx?$/.test(file) && fs.statSync(file, { throwIfNoEntry: false })?.isFile());
+    return candidates.find((file) => /\.[mc]?tsx?$/.test(file) && isFile(file));
   }
 
   /** Compiles and runs a TypeScript file beside the notebook; again when the file has changed. */
@@ -139,6 +139,14 @@ export class Modules {
     }
     this.typescript.set(file, { mtime, exports: module.exports });
     return module.exports;
+  }
+}
+
+function isFile(file: string): boolean {
+  try {
+    return fs.statSync(file).isFile();
+  } catch {
+    return false;
   }
 }
 

@@ -1,24 +1,7 @@
-/**
- * The global scope that cells run in. What a cell declares becomes a property of the global object; names that Node
- * itself uses are listed here so that the compiler can rename a student's `let Map` instead of breaking the process.
- */
+/** The global scope that cells run in: what a cell declares becomes a property of the global object. */
+import { globalName } from "./names";
 import { RUNTIME } from "./transform";
 import { Interrupted } from "../../lib/interrupt";
-
-/** What was global before anything of a student's ran. */
-const native = new Set([
-  ...Object.getOwnPropertyNames(globalThis), "exports", "require", "module", "window", "self", "document", "define", "importScripts",
-]);
-
-/** Names that cannot be replaced globally. */
-export function isNative(name: string): boolean {
-  return native.has(name);
-}
-
-/** What a top-level name is called at run time. */
-export function globalName(name: string): string {
-  return native.has(name) ? `$cell_${name}` : name;
-}
 
 type Globals = Record<string, unknown>;
 const globals = globalThis as unknown as Globals;
@@ -41,6 +24,11 @@ export class Scope {
       Object.defineProperty(globals, key, { value: undefined, writable: true, configurable: true, enumerable: true });
     }
     this.declared.add(name);
+  }
+
+  assign(name: string, value: unknown): void {
+    this.declare(name);
+    globals[globalName(name)] = value;
   }
 
   lookup(name: string): unknown {
@@ -80,6 +68,8 @@ export interface SessionRuntime {
   /** import.meta */
   meta: object;
   await(value: unknown): unknown;
+  /** `export * from "m"` */
+  exportAll(module: object): void;
   iterate(iterable: AsyncIterable<unknown> | Iterable<unknown>): AsyncIterable<unknown>;
 }
 

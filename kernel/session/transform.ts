@@ -18,15 +18,22 @@ export interface CellRange {
   end: number;
 }
 
-export function cellTransformer(ts: TypeScript, range: CellRange): ts.TransformerFactory<ts.SourceFile> {
-  return (context) => (file) => new CellTransformer(ts, context, range).transform(file);
+/** Which identifiers stand for a cell's top-level name that must be called differently at run time, and how. */
+export interface Renaming {
+  names: ReadonlySet<string>;
+  isTopLevel(identifier: ts.Identifier): boolean;
+  rename(name: string): string;
+}
+
+export function cellTransformer(ts: TypeScript, range: CellRange, renaming: Renaming): ts.TransformerFactory<ts.SourceFile> {
+  return (context) => (file) => new CellTransformer(ts, context, range, renaming).transform(file);
 }
 
 class CellTransformer {
   private readonly f: ts.NodeFactory;
 
   constructor(private readonly ts: TypeScript, private readonly context: ts.TransformationContext,
-    private readonly range: CellRange) {
+    private readonly range: CellRange, private readonly renaming: Renaming) {
     this.f = context.factory;
   }
 
@@ -69,7 +76,21 @@ class CellTransformer {
     return this.ts.setTextRange(f.createExpressionStatement(f.createAssignment(target, box)), statement);
   }
 
-  private runtimeCall(name: "module" | "await" | "iterate", argument: ts.Expression): ts.Expression {
+  /** The identifier by which a top-level name goes at run time. */
+  private global(name: ts.Identifier | string): ts.Identifier {
+    const text = typeof name === "string" ? name : name.text;
+    if (this.renaming.names.has(text)) return this.f.createIdentifier(this.renaming.rename(text));
+    return typeof name === "string" ? this.f.createIdentifier(name) : name;
+  }
+
+  /** A reference, renamed when it is to a top-level name that must be. */
+  private reference(identifier: ts.Identifier): ts.Identifier {
+    if (!this.renaming.names.has(identifier.text)) return identifier;
+    const original = this.ts.getParseTreeNode(identifier, this.ts.isIdentifier);
+    return original && this.renaming.isTopLevel(original) ? this.ts.setTextRange(this.global(identifier), identifier) : identifier;
+  }
+
+  private runtimeCall(name: "module" | "await" | "iterate" | "exportAll", argument: ts.Expression): ts.Expression {
     const callee = this.f.createPropertyAccessExpression(this.f.createIdentifier(RUNTIME.session), name);
     return this.f.createCallExpression(callee, undefined, [argument]);
   }
@@ -93,14 +114,14 @@ class CellTransformer {
       const clause = statement.importClause;
       if (!clause) return [f.createExpressionStatement(module)];
       const properties: ts.ObjectLiteralElementLike[] = [];
-      if (clause.name) properties.push(f.createPropertyAssignment("default", clause.name));
+      if (clause.name) properties.push(f.createPropertyAssignment("default", this.global(clause.name)));
       if (clause.namedBindings && ts.isNamespaceImport(clause.namedBindings)) {
-        const all = this.assign(clause.namedBindings.name, module, statement);
+        const all = this.assign(this.global(clause.namedBindings.name), module, statement);
         return properties.length === 0 ? [all]
           : [all, this.assign(f.createObjectLiteralExpression(properties), this.load(statement.moduleSpecifier), statement)];
       }
       for (const element of clause.namedBindings?.elements ?? []) {
-        properties.push(f.createPropertyAssignment(this.propertyName(element.propertyName ?? element.name), element.name));
+        properties.push(f.createPropertyAssignment(this.propertyName(element.propertyName ?? element.name), this.global(element.name)));
       }
       return [this.assign(f.createObjectLiteralExpression(properties), module, statement)];
     }
@@ -108,12 +129,11 @@ class CellTransformer {
       if (!statement.moduleSpecifier) return [];
       const module = this.load(statement.moduleSpecifier);
       if (!statement.exportClause) {
-        const assign = f.createPropertyAccessExpression(f.createIdentifier("Object"), "assign");
-        return [f.createExpressionStatement(f.createCallExpression(assign, undefined, [f.createIdentifier("globalThis"), module]))];
+        return [f.createExpressionStatement(this.runtimeCall("exportAll", module))];
       }
-      if (ts.isNamespaceExport(statement.exportClause)) return [this.assign(f.createIdentifier(statement.exportClause.name.text), module)];
+      if (ts.isNamespaceExport(statement.exportClause)) return [this.assign(this.global(statement.exportClause.name.text), module)];
       const properties = statement.exportClause.elements.map((element) =>
-        f.createPropertyAssignment(this.propertyName(element.propertyName ?? element.name), f.createIdentifier(element.name.text)));
+        f.createPropertyAssignment(this.propertyName(element.propertyName ?? element.name), this.global(element.name.text)));
       return [this.assign(f.createObjectLiteralExpression(properties), module)];
     }
     return undefined;
@@ -130,7 +150,7 @@ class CellTransformer {
     const inner = this.visitChildren(node, true);
     const expression = f.createFunctionExpression(modifiers, inner.asteriskToken, undefined, undefined, inner.parameters, undefined, inner.body!);
     this.ts.setTextRange(expression, node);
-    return this.assign(f.createIdentifier(node.name!.text), expression, node);
+    return this.assign(this.global(node.name!.text), expression, node);
   }
 
   private topLevel(statement: ts.Statement): ts.Statement[] {
@@ -141,7 +161,7 @@ class CellTransformer {
       const modifiers = inner.modifiers?.filter(({ kind }) => kind !== ts.SyntaxKind.ExportKeyword && kind !== ts.SyntaxKind.DefaultKeyword);
       const expression = ts.setTextRange(f.createClassExpression(modifiers, inner.name, undefined, inner.heritageClauses, inner.members), statement);
       if (!statement.name) return [f.createExpressionStatement(f.createParenthesizedExpression(expression))];
-      return [this.assign(f.createIdentifier(statement.name.text), expression, statement)];
+      return [this.assign(this.global(statement.name.text), expression, statement)];
     }
     if (ts.isFunctionDeclaration(statement)) {
       const inner = this.visitChildren(statement, true);
@@ -178,7 +198,7 @@ class CellTransformer {
   /** A binding pattern as an assignment pattern. */
   private target(name: ts.BindingName): ts.Expression {
     const { ts, f } = this;
-    if (ts.isIdentifier(name)) return name;
+    if (ts.isIdentifier(name)) return this.global(name);
     const withDefault = (element: ts.BindingElement): ts.Expression => {
       const target = this.target(element.name);
       return element.initializer ? f.createAssignment(target, this.expression(element.initializer)) : target;
@@ -205,6 +225,12 @@ class CellTransformer {
 
   private visit(node: ts.Node, inFunction: boolean): ts.Node {
     const { ts, f } = this;
+    if (ts.isIdentifier(node)) return this.reference(node);
+    if (ts.isShorthandPropertyAssignment(node) && this.renaming.names.has(node.name.text)) {
+      const value = this.reference(node.name);
+      const initial = node.objectAssignmentInitializer && this.visit(node.objectAssignmentInitializer, inFunction) as ts.Expression;
+      return f.createPropertyAssignment(f.createIdentifier(node.name.text), initial ? f.createAssignment(value, initial) : value);
+    }
     if (!inFunction && ts.isVariableStatement(node) && this.isVar(node.declarationList)) {
       const statements = this.variables(node.declarationList, node);
       return statements.length === 1 ? statements[0] : f.createBlock(statements);

@@ -6,6 +6,7 @@ import fs from "node:fs";
 import Module, { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
+import v8 from "node:v8";
 import vm from "node:vm";
 
 type TypeScript = typeof import("typescript");
@@ -40,6 +41,9 @@ function readCache(): Buffer | undefined {
 
 export function loadTypeScript(): TypeScript {
   if (loaded) return loaded;
+  // A regular expression that backtracks without end is finished by V8's linear engine, since no interrupt reaches one that
+  // runs after an await. V8 wants the same flags when it reads a compile cache as when it wrote it: hence here, and first.
+  v8.setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
   const cachedData = readCache();
   script = new vm.Script(Module.wrap(fs.readFileSync(file, "utf8")), { filename: file, cachedData });
   fromCache = cachedData !== undefined && script.cachedDataRejected === false;

@@ -104,8 +104,10 @@ function candidates(cpuSeconds: number): Sandbox[] {
           ...(root && dropped ? [`--nproc=${limits.processes}`] : []),
         ]
       : [];
-  const names = (command: string[]): string[] =>
-    command.flatMap((word) => (word === "-e" || !path.isAbsolute(word) ? [] : [path.basename(word)])).filter((name) => ["setpriv", "prlimit", "bwrap", "unshare", "node"].includes(name));
+  const names = (command: string[]): string[] => {
+    const used = ["setpriv", "prlimit", "bwrap", "unshare"].filter((name) => command.some((word) => path.basename(word) === name));
+    return [...used, ...(command.some((word) => word.endsWith("-permission") || word === "--permission") ? ["permission model"] : [])];
+  };
   const make = (isolation: Isolation, command: (slot: number) => string[]): Sandbox => ({ isolation, command, tools: names(command(0)) });
   const found: Sandbox[] = [];
   if (bwrap) {

@@ -8,7 +8,7 @@ import {
   indexOf,
   largest,
   nonlinear,
-  tooCostly,
+  differentiatesNumerically,
   undetermined,
   type Case,
   type Comparison,
@@ -122,7 +122,7 @@ function judgePart(part: Part, calls: readonly Call[], answers: readonly Answer[
   const changed = cases.flatMap((c) => c.changed)[0];
   const alsoWrong = undetermined(cases) ?? (changed && `${part.entry} changes its argument ${changed}: copy what you want to modify.`);
   if (wrong.length > 0) return { ...report, ...explainWrong(part, exact, report.tensors, wrong, alsoWrong) };
-  const message = alsoWrong ?? nonlinear(part, cases) ?? tooCostly(part, cases);
+  const message = alsoWrong ?? nonlinear(part, cases) ?? differentiatesNumerically(part, cases);
   if (message) return { ...report, message };
   return { ...report, score: part.points, status: "passed", message: `Exact on ${instances} fresh instances.` };
 }

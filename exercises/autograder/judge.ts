@@ -217,22 +217,32 @@ export function casesOf(part: Part, calls: readonly Call[], answers: readonly An
   });
 }
 
-/** A sentence when the student's code takes far longer than the reference on large instances: the quickest run of each. */
-export function tooCostly(part: Part, cases: readonly Case[]): string | undefined {
+/**
+ * How far rounding alone takes an exact backward from the reference, relative to max|r|, in float64 and float32. Honest code
+ * stays below it however slow it is; differences of a function, Richardson's included, do not: they lose digits to cancellation.
+ */
+const roundingAlone = { float64: 2e-14, float32: 2e-6 };
+
+/**
+ * A sentence when the student's code differentiates numerically: on large instances it takes far longer than the reference
+ * (the quickest run counts), and its numbers have lost more digits than rounding explains.
+ */
+export function differentiatesNumerically(part: Part, cases: readonly Case[]): string | undefined {
   const large = cases.filter(({ purpose }) => purpose === "large");
   if (large.length === 0) return undefined;
-  let [student, reference] = [Infinity, Infinity];
-  for (const { args, milliseconds } of large) {
+  let [student, reference, error] = [Infinity, Infinity, 0];
+  for (const c of large) {
     const started = performance.now();
-    part.attempt(args, never);
+    part.attempt(c.args, never);
     reference = Math.min(reference, performance.now() - started);
-    student = Math.min(student, milliseconds);
+    student = Math.min(student, c.milliseconds);
+    for (const comparison of compareAll(part, c, large.length)) error = Math.max(error, comparison.error);
   }
   // A clock and a scheduler are no finer than this.
   const ratio = student / Math.max(reference, 0.05);
-  if (ratio <= (part.cost ?? 60)) return undefined;
+  if (ratio <= (part.cost ?? 60) || error <= roundingAlone[part.dtype ?? "float64"]) return undefined;
   return (
-    `${part.entry} takes ${Math.round(ratio)} times as long as the reference on a larger instance: ` +
-    "it looks as if it differentiated numerically, one parameter at a time."
+    `${part.entry} takes ${Math.round(ratio)} times as long as the reference on a larger instance, and its digits are not those of a formula: ` +
+    "it differentiates numerically, one parameter at a time."
   );
 }

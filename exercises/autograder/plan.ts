@@ -68,7 +68,7 @@ export function plan(exercise: Exercise, seed: string, options: { large?: boolea
     }
     if (!part.statistical) add("again", drawn[0]);
     // Each large instance is called once: whoever keeps results from call to call gains nothing.
-    for (let i = 0; part.large && options.large !== false && i < 4; i++) add("large", part.large(random));
+    for (let i = 0; part.large && options.large !== false && i < 2; i++) add("large", part.large(random));
   });
   return { seed, calls };
 }

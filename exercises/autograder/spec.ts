@@ -88,7 +88,7 @@ export interface Part<A extends Args = Args, R extends Result = Result, Id exten
   };
   /**
    * A larger instance (about 1000 parameters or more, at most about 5 ms for the reference), on which a backward that
-   * calls finite differences is caught: it takes more than `cost` times as long as the reference.
+   * calls finite differences is caught: it takes more than `cost` times as long as the reference, and loses digits.
    */
   large?(random: Rng): A;
   /** 60 when left out. An honest loop takes 1 to 10, differencing n parameters about n. */

@@ -14,3 +14,4 @@ export * from "./memory";
 export * from "./estimators";
 export * from "./models";
 export * from "./text";
+export * from "./distributed";

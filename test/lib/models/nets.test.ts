@@ -121,15 +121,14 @@ describe("exercise 4: twenty layers", () => {
   });
 });
 
-test("shattered gradients: a plain ReLU net's neighbouring gradients decorrelate with depth, a residual net's less", () => {
+test("shattered gradients: a plain ReLU net's neighbouring gradients decorrelate with depth, a residual net's do not", () => {
   const mean = (depth: number, residual: boolean): number => {
-    const runs = [1, 2, 3].map((seed) => gradientCorrelation(gradientsAlongLine({ depth, width: 48, residual, points: 200 }, rng(seed)), 4));
+    const runs = [1, 2, 3].map((seed) => gradientCorrelation(gradientsAlongLine({ depth, width: 24, residual, points: 128 }, rng(seed)), 3));
     return runs.reduce((a, b) => a + b) / runs.length;
   };
-  const shallow = mean(2, false), deep = mean(24, false);
-  expect(shallow).toBeGreaterThan(0.7);
-  expect(deep).toBeLessThan(shallow - 0.2);
-  expect(mean(24, true)).toBeGreaterThan(deep);
+  expect(mean(2, false)).toBeGreaterThan(0.8);
+  expect(mean(24, false)).toBeLessThan(0.5);
+  expect(mean(24, true)).toBeGreaterThan(0.9);
 });
 
 describe("recurrent models", () => {

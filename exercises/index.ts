@@ -12,6 +12,7 @@ import vanishingGradients from "./09-vanishing-gradients";
 import initialisation from "./10-initialisation";
 import residualHighways from "./11-residual-highways";
 import trainingLoop from "./12-training-loop";
+import autogradEngine from "./13-autograd-engine";
 import checkpointing from "./15-checkpointing";
 import attention from "./16-attention";
 import multiHeadAttention from "./17-multi-head-attention";
@@ -21,6 +22,8 @@ import lora from "./20-lora";
 import reinforce from "./21-reinforce";
 import straightThrough from "./22-straight-through";
 import bptt from "./23-bptt";
+import transformerBlock from "./24-transformer-block";
+import minimalGpt from "./25-minimal-gpt";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -35,6 +38,7 @@ export const exercises: readonly Exercise[] = [
   initialisation,
   residualHighways,
   trainingLoop,
+  autogradEngine,
   checkpointing,
   attention,
   multiHeadAttention,
@@ -44,6 +48,8 @@ export const exercises: readonly Exercise[] = [
   reinforce,
   straightThrough,
   bptt,
+  transformerBlock,
+  minimalGpt,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

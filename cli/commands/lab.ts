@@ -5,6 +5,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import type { Command } from "../main.js";
 import { UsageError } from "../main.js";
+import { progressFile } from "../../exercises/autograder/progress.js";
 import { installKernelspec } from "../../kernel/install.js";
 import type { LabOptions, LabServer } from "../../lab/server/index.js";
 import { buildFrontend, frontendIsBuilt } from "../../lab/server/index.js";
@@ -53,6 +54,7 @@ async function run(args: string[]): Promise<number> {
     token: values.token,
     defaultKernel: "gradbook",
     cullIdleSeconds: cull * 60,
+    course: { progressFile: progressFile(), grader: [process.execPath, path.join(home, "bin", "gradbook.js"), "grade"] },
     pageConfig: process.env.GRADBOOK_PAGE_CONFIG ? (JSON.parse(process.env.GRADBOOK_PAGE_CONFIG) as Record<string, unknown>) : undefined,
     onShutdown: () => stop("asked by the page"),
   };

@@ -8,6 +8,8 @@ import express from "express";
 import { WebSocketServer } from "ws";
 import { Conversations } from "./channels.js";
 import { Contents } from "./contents.js";
+import type { CourseOptions } from "./course.js";
+import { courseRoutes } from "./course.js";
 import { explain, HttpError } from "./errors.js";
 import { Guard, newToken } from "./guard.js";
 import { Kernels, Sessions } from "./kernels.js";
@@ -35,6 +37,8 @@ export interface LabOptions {
   defaultKernel: string;
   /** Idle kernels that no page is connected to end after so long; 0 keeps them. */
   cullIdleSeconds?: number;
+  /** What the Course sidebar works with. */
+  course?: CourseOptions;
   /** More of the page's configuration; tests set exposeAppInBrowser. */
   pageConfig?: Record<string, unknown>;
   /** Called when the page's File menu asks to shut down. */
@@ -96,6 +100,12 @@ export async function startServer(options: LabOptions): Promise<LabServer> {
     options.onShutdown?.();
   });
   app.use("/api", api);
+  if (options.course) {
+    const course = express.Router();
+    course.use(json(LARGEST_REQUEST));
+    courseRoutes(course, root, options.course);
+    app.use("/gradbook", course);
+  }
   await labRoutes(app, options, root, state, dataDirs);
   filesRoute(app, root);
   app.get("/", (_, response) => response.redirect("/lab"));

@@ -33,7 +33,7 @@ interface Found {
 }
 
 const wanted = (name: string): boolean => /\.(ipynb|ts)$/i.test(name) && !/\.d\.ts$/i.test(name) && !name.startsWith(".");
-const skipped = (name: string): boolean => name.startsWith(".") || name === "node_modules" || name === "__MACOSX";
+const skipped = (name: string): boolean => (name.startsWith(".") && name !== "." && name !== "..") || name === "node_modules" || name === "__MACOSX";
 
 function filesInZip(bytes: Buffer, shown: string, problems: string[]): Found[] {
   try {

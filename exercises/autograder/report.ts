@@ -95,6 +95,8 @@ export class Report implements ExerciseResult {
 export function overall(states: readonly Status[]): Status {
   if (states.every((state) => state === "passed")) return "passed";
   if (states.every((state) => state === "not attempted")) return "not attempted";
-  const open = new Set(states.filter((state) => state !== "passed" && state !== "not attempted"));
-  return open.size === 1 ? [...open][0] : "failed";
+  if (states.includes("failed")) return "failed";
+  if (states.includes("timeout")) return "timeout";
+  // Right in one part and not begun in another is not passed yet.
+  return states.includes("error") ? "error" : "failed";
 }

@@ -1,0 +1,287 @@
+/** `gradbook grade` as a teacher runs it: a class of notebooks in every condition, every output, stop and resume. */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { zipSync } from "fflate";
+import { findExercise } from "../../../exercises";
+import { honest } from "./cheats";
+import { notebook, type TestCell } from "./notebooks";
+
+const cli = path.join(__dirname, "../../../dist/cli/main.js");
+const runCli = `require(${JSON.stringify(cli)}).main(process.argv.slice(1))`;
+const exercise = findExercise("jacobian-composition")!;
+const id = exercise.id;
+const transposed = honest.replace("return tensor([[b, a, 0], [0, 1, 2 * c]]);", "return tensor([[b, a, 0], [0, 1, 2 * c]]).T;");
+const withoutPullback = honest.split("\n").filter((line) => !line.startsWith("function pullback")).join("\n");
+const pullback = honest.split("\n").find((line) => line.startsWith("function pullback"))!;
+
+function gradbook(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", runCli, "--", ...args], { encoding: "utf8", timeout: 120_000 });
+  return { status, stdout, stderr };
+}
+
+interface Check {
+  name: string;
+  status: string;
+  message: string;
+  diagnosis?: { mistake: string; hint: string };
+}
+
+interface Submission {
+  path: string;
+  student: string;
+  score: number;
+  max: number;
+  isolation: string;
+  problems?: string[];
+  exercises: { id: string; score: number; max: number; status: string; note?: string; checks: Check[] }[];
+}
+
+const folder = mkdtempSync(path.join(tmpdir(), "gradbook-grade-"));
+const at = (...parts: string[]): string => path.join(folder, ...parts);
+
+describe("a class", () => {
+  const marked = (source: string): TestCell => ({ source, id });
+  const students: Record<string, string> = {
+    right: notebook([marked(honest)]),
+    starter: notebook([marked(exercise.starter)]),
+    transposed: notebook([marked(transposed)]),
+    "metadata stripped": notebook([{ source: "const note = 1;" }, { source: honest }]),
+    "grade id renamed": notebook([{ source: honest, id: "my-own-id" }]),
+    "copied cell": notebook([marked(honest), { source: "1 + 1" }, marked(honest)]),
+    "two answers": notebook([marked(honest), marked(transposed)]),
+    "answer in a new cell": notebook([marked(exercise.starter), { source: honest }]),
+    "cells reordered": notebook([{ source: 'check("jacobian-composition")' }, marked(honest), { source: "const x = 1;" }]),
+    "helper elsewhere": notebook([marked(honest.replace("function g(x)", "function unused(x)")), { source: "const square = (v) => v ** 2;" }, { source: "function g(x) { const [p, q] = x.data; return tensor([square(p), p * q, Math.exp(q)]); }" }]),
+    "split over cells": notebook([marked(withoutPullback), { source: pullback }]),
+    "tests edited": notebook([
+      marked(transposed),
+      { source: 'globalThis.check = () => ({ score: 10 }); check("jacobian-composition")', nbgrader: { grade_id: "tests", grade: true, solution: false, locked: true, points: 10, schema_version: 3 } },
+    ]),
+    "syntax error": notebook([marked("function jacobianF(u) {\n  return [[1, 2;\n}")]),
+    "error in another cell": notebook([{ source: "const = ;" }, marked(honest)]),
+    "large outputs": notebook([{ ...marked(honest), outputs: [{ output_type: "stream", name: "stdout", text: "x".repeat(20e6) }] }]),
+    python: notebook([marked("def f(): pass")], { kernelspec: { name: "python3", language: "python" } }),
+    empty: "",
+    "not json": "<html>",
+    "no cells": "{}",
+    "no exercise": notebook([{ source: "const a = 1;" }]),
+    "only prose": notebook([{ source: "# hello", type: "markdown" }]),
+    "=cmd|'calc'!A1": notebook([marked(honest)]),
+    "<script>alert(1)</script>": notebook([marked('function jacobianF(u) { throw new Error("<img src=x onerror=alert(2)>"); }')]),
+    "types and imports": notebook([marked(`import { tensor, type Tensor } from "gradbook";\nimport * as gb from "gradbook";\ninterface Pair { a: number }\nexport ${honest.trim().replaceAll("\nfunction ", "\nexport function ").replace("function jacobianF(u)", "function jacobianF(u: Tensor): Tensor").replace("return tensor([[b", "return gb.tensor([[b")}`)]),
+  };
+  let code: number | null;
+  let stderr = "";
+  let stdout = "";
+  let submissions: Map<string, Submission>;
+  let text: string;
+  const outputs = ["--json", at("r.json"), "--csv", at("r.csv"), "--nbgrader", at("n.csv"), "--html", at("html"), "--seed", "class", "--timeout", "10"];
+
+  beforeAll(() => {
+    mkdirSync(at("class", "with a folder"), { recursive: true });
+    for (const [name, content] of Object.entries(students)) writeFileSync(at("class", `${name.replaceAll("/", "∕")}.ipynb`), content);
+    writeFileSync(at("class", "with a folder", "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
+    writeFileSync(at("class", "with a folder", "01-scalar-chain-rule.ipynb"), notebook([{ source: findExercise(1)!.solution, id: findExercise(1)!.id }]));
+    const bytes = (content: string): Uint8Array => new TextEncoder().encode(content);
+    writeFileSync(at("class", "zipped.zip"), zipSync({ "work/02-jacobian-composition.ipynb": bytes(notebook([marked(honest)])) }));
+    writeFileSync(at("class", "escaping.zip"), zipSync({ "../../../escaped.ipynb": bytes(notebook([marked(honest)])) }));
+    writeFileSync(at("class", "broken.zip"), "PK no zip");
+    symlinkSync("/etc/passwd", at("class", "linked.ipynb"));
+    ({ status: code, stderr, stdout } = gradbook("grade", at("class"), ...outputs));
+    if (!existsSync(at("r.json"))) throw new Error(stderr + stdout);
+    text = readFileSync(at("r.json"), "utf8");
+    submissions = new Map((JSON.parse(text) as { submissions: Submission[] }).submissions.map((s) => [s.student, s]));
+  }, 180_000);
+
+  const of = (student: string): Submission => {
+    const found = submissions.get(student);
+    if (!found) throw new Error(`no submission of ${student}; there are ${[...submissions.keys()].join(", ")}`);
+    return found;
+  };
+
+  it.each([
+    "right", "metadata stripped", "grade id renamed", "copied cell", "answer in a new cell", "cells reordered", "helper elsewhere",
+    "error in another cell", "large outputs", "types and imports", "with a folder", "zipped", "escaping", "=cmd|'calc'!A1",
+  ])("%s: full points", (student) => {
+    const { score, max, exercises } = of(student);
+    expect(exercises.map(({ status, checks }) => `${status} ${checks.filter((c) => c.status !== "passed").map((c) => c.message).join()}`.trim())).toEqual(exercises.map(() => "passed"));
+    expect(score).toBe(max);
+  });
+
+  it("says how an answer without its grade_id was found", () => {
+    expect(of("metadata stripped").exercises[0].note).toBe("found by its names in cell 2, for no cell carries the grade_id jacobian-composition");
+  });
+
+  it("gives a starter no points and the state not attempted", () => {
+    expect(of("starter").exercises[0]).toMatchObject({ status: "not attempted", score: 0, max: 10 });
+  });
+
+  it("gives partial credit, and names the mistake with its hint", () => {
+    const [graded] = of("transposed").exercises;
+    expect(graded).toMatchObject({ status: "failed", score: 4 });
+    expect(graded.checks[0]).toMatchObject({ status: "failed", message: "Your J_f is the transpose: it has a row for each input.", diagnosis: { mistake: "transposed" } });
+  });
+
+  it("does not run a submission's tests", () => {
+    expect(of("tests edited").exercises[0]).toMatchObject({ status: "failed", score: 4 });
+  });
+
+  it("takes the parts that are there where an answer was split", () => {
+    expect(of("split over cells").score).toBe(10);
+  });
+
+  it.each([
+    ["two answers", /cells 1 and 2 all carry the grade_id jacobian-composition and differ/],
+    ["syntax error", /cell 1, line 2, column 17: ',' expected|cell 1, line 2, column \d+/],
+  ])("%s: an error that says which and why", (student, says) => {
+    const { exercises: [graded], score } = of(student);
+    expect(graded.status).toBe("error");
+    expect(graded.checks[0].message).toMatch(says);
+    expect(score).toBe(0);
+  });
+
+  it.each([
+    ["python", /is a notebook in python, TypeScript is graded here/],
+    ["empty", /empty\.ipynb is empty/],
+    ["not json", /is not JSON, so it is no notebook/],
+    ["no cells", /is JSON without cells/],
+    ["no exercise", /holds no exercise of the course/],
+    ["only prose", /holds no exercise of the course/],
+  ])("%s: refused with one sentence", (student, says) => {
+    expect(of(student).problems).toEqual([expect.stringMatching(says)]);
+    expect(of(student)).toMatchObject({ exercises: [], score: 0, max: 0 });
+  });
+
+  it("says what could not be read, follows no link, and exits with 1", () => {
+    const problems = of("class").problems!.join("\n");
+    expect(problems).toMatch(/broken\.zip is no zip file/);
+    expect(problems).toMatch(/linked\.ipynb is a link; links are not followed/);
+    expect(code).toBe(1);
+    expect(existsSync(at("escaped.ipynb"))).toBe(false);
+  });
+
+  it("writes its isolation and seed into the result", () => {
+    expect(JSON.parse(text)).toMatchObject({ seed: "class" });
+    for (const { isolation } of submissions.values()) expect(["bubblewrap", "permission model"]).toContain(isolation);
+    expect(stderr).toMatch(/seed class; isolation: (bubblewrap|permission model)/);
+  });
+
+  it("grades the same way from the same seed", () => {
+    const again = gradbook("grade", at("class", "transposed.ipynb"), "--json", at("again.json"), "--seed", "class");
+    expect(again.status).toBe(0);
+    const [{ exercises }] = (JSON.parse(readFileSync(at("again.json"), "utf8")) as { submissions: Submission[] }).submissions;
+    expect(exercises).toEqual(of("transposed").exercises);
+    expect(again.stdout).toContain("Your J_f is the transpose");
+  }, 60_000);
+
+  it("writes CSV that a spreadsheet does not run", () => {
+    const lines = readFileSync(at("r.csv"), "utf8").trimEnd().split("\n");
+    expect(lines[0]).toBe("student,path,exercise,part,score,max,status,mistake,message");
+    expect(lines.filter((line) => line.startsWith("transposed,"))).toHaveLength(4);
+    expect(lines.some((line) => line.startsWith("'=cmd|"))).toBe(true);
+    expect(lines.some((line) => /^=/.test(line))).toBe(false);
+  });
+
+  it("writes nbgrader's table", () => {
+    const [head, ...rows] = readFileSync(at("n.csv"), "utf8").trimEnd().split("\n");
+    expect(head).toBe("assignment,duedate,timestamp,student_id,last_name,first_name,email,raw_score,late_submission_penalty,score,max_score");
+    expect(rows).toContain("jacobian-composition,,,transposed,,,,4,0,4,10");
+  });
+
+  it("writes a page a student and one of the class, with nothing in them that runs", () => {
+    const pages = readdirSync(at("html"));
+    expect(pages).toHaveLength(submissions.size + 1);
+    const index = readFileSync(at("html", "index.html"), "utf8");
+    expect(index).toContain("Most frequent mistakes");
+    expect(index).toContain("Your J_f is the transpose");
+    for (const page of pages) {
+      const html = readFileSync(at("html", page), "utf8");
+      expect(html).not.toMatch(/<script>alert|<img/);
+      for (const [, link] of html.matchAll(/href="([^"]+)"/g)) expect(pages).toContain(link);
+    }
+  });
+
+  it("refuses to overwrite what it did not write, and replaces what it did", () => {
+    writeFileSync(at("mine.json"), '{"cells": []}');
+    const refused = gradbook("grade", at("class", "right.ipynb"), "--json", at("mine.json"));
+    expect(refused.status).toBe(2);
+    expect(refused.stderr).toMatch(/mine\.json exists and is no result of gradbook grade; choose another name/);
+    expect(readFileSync(at("mine.json"), "utf8")).toBe('{"cells": []}');
+    expect(gradbook("grade", at("class", "right.ipynb"), "--html", at("class")).stderr).toMatch(/holds no pages of gradbook grade/);
+    const formats = ["--json", at("again.json"), "--gradescope", at("g.json"), "--prairielearn", at("p.json")];
+    expect(gradbook("grade", at("class", "transposed.ipynb"), ...formats).status).toBe(0);
+    expect(JSON.parse(readFileSync(at("g.json"), "utf8"))).toMatchObject({ score: 4, tests: [{ max_score: 2, status: "failed", visibility: "visible" }, {}, {}, {}] });
+    expect(JSON.parse(readFileSync(at("p.json"), "utf8"))).toMatchObject({ score: 0.4, gradable: true });
+  }, 60_000);
+});
+
+describe("wrong calls", () => {
+  it.each([
+    [["grade"], /name at least one notebook/],
+    [["grade", "/no/such/place"], /there is no \/no\/such\/place/],
+    [["grade", ".", "--jobs", "none"], /--jobs is none, it should be a number above 0/],
+    [["grade", ".", "--json", "/no/such/folder/r.json"], /lies in a folder that does not exist/],
+    [["grade", ".", "--frobnicate"], /frobnicate/],
+    [["watch", "/no/such/place"], /there is no folder/],
+  ])("%j", (args, says) => {
+    const { status, stderr } = gradbook(...args);
+    expect(stderr).toMatch(says);
+    expect(status).toBe(2);
+  });
+});
+
+describe("a run that is stopped", () => {
+  it("keeps what is done, and goes on from there", async () => {
+    const slow = honest.replace("function jacobianF(u) {", "function jacobianF(u) { const end = Date.now() + 60; while (Date.now() < end);");
+    mkdirSync(at("many"));
+    for (let i = 0; i < 12; i++) writeFileSync(at("many", `student ${i}.ipynb`), notebook([{ source: slow, id }]));
+    const child = spawn(process.execPath, ["-e", runCli, "--", "grade", at("many"), "--json", at("many.json"), "--jobs", "1"]);
+    let stderr = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString();
+      if (/^3\/12/m.test(stderr) && !child.killed) child.kill("SIGINT");
+    });
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/Stopped after \d+ of 12 submissions; \d+ graded answers are kept; run the same command again to go on/);
+    expect(existsSync(at("many.json"))).toBe(false);
+    const again = gradbook("grade", at("many"), "--json", at("many.json"), "--jobs", "1");
+    expect(again.stderr).toMatch(/Going on with [3-9] answers that an earlier run has graded/);
+    const { submissions } = JSON.parse(readFileSync(at("many.json"), "utf8")) as { submissions: Submission[] };
+    expect(submissions.map(({ score }) => score)).toEqual(new Array(12).fill(10));
+    expect(existsSync(at("many.json.journal"))).toBe(false);
+  }, 90_000);
+});
+
+describe("watch", () => {
+  it("grades a notebook again when it is saved", async () => {
+    mkdirSync(at("watched"));
+    const child = spawn(process.execPath, ["-e", runCli, "--", "watch", at("watched")]);
+    let stdout = "";
+    const seen = (what: RegExp): Promise<void> =>
+      new Promise((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error(`not seen: ${String(what)} in ${stdout}`)), 20_000);
+        const look = (): void => {
+          if (!what.test(stdout)) return;
+          clearTimeout(timer);
+          child.stdout.off("data", look);
+          resolve();
+        };
+        child.stdout.on("data", look);
+        look();
+      });
+    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    try {
+      await seen(/Watching/);
+      writeFileSync(at("watched", "02-jacobian-composition.ipynb"), notebook([{ source: transposed, id }]));
+      await seen(/Your J_f is the transpose[\s\S]*0 of \d+ exercises passed/);
+      writeFileSync(at("watched", "02-jacobian-composition.ipynb"), notebook([{ source: honest, id }]));
+      await seen(/passed, 10 of 10 points[\s\S]*1 of \d+ exercises passed/);
+    } finally {
+      child.kill("SIGINT");
+    }
+    expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
+  }, 60_000);
+});

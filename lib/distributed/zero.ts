@@ -58,7 +58,7 @@ export async function zeroTraining(options: ZeroOptions): Promise<ZeroReport> {
   const reports = await runRing(data, async (ring, { stage, steps, lr, inputs, hidden, theta, x, y }) => {
     const P = theta.length, own = ring.chunk(ring.rank, P);
     const sharded = { states: stage >= 1, gradients: stage >= 2, parameters: stage >= 3 };
-    let parameters = sharded.parameters ? theta.slice(...own) : theta;
+    let parameters: Float64Array = sharded.parameters ? theta.slice(...own) : theta;
     let gradients: Float64Array = new Float64Array(0);
     const states = sharded.states ? own[1] - own[0] : P;
     const m = new Float64Array(states), v = new Float64Array(states);

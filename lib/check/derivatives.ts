@@ -3,8 +3,10 @@
  * together (hvp), and whole Jacobians by columns or by rows with the passes counted.
  */
 
+import { checkInterrupt } from "../interrupt";
 import { formatShape, onesLike, sameShape, sizeOf, stack, Tensor, zeros, zerosLike, type Nested } from "../tensor";
-import { Dual, tangentOf } from "./dual";
+import { atNewLevel } from "../tensor/carrier";
+import { Dual, primalOf, tangentOf } from "./dual";
 import { movable } from "./numerical";
 import { pullBack, Traced, type Trace } from "./traced";
 import { entriesOf, mapArgument, readArgument, readResult, type Argument } from "./tree";
@@ -32,23 +34,29 @@ type Direction<A> = A extends Tensor ? Tensor : { readonly [K in keyof A]?: Tens
  * f: a function of a Tensor, or of an object of Tensors, written in Tensor operations; v: of x's shape.
  */
 export function jvp<A extends Argument>(f: (x: A) => Tensor, x: A | Nested, v: Direction<A> | Nested): { y: Tensor; dy: Tensor } {
+  checkInterrupt();
   const argument = readArgument<A>("jvp", x);
   const direction = readDirection("jvp", argument, readArgument<Argument>("jvp", v as Argument | Nested));
-  const y = readResult("jvp", f(mapArgument(argument, (t, name) => new Dual(t, direction(name, t)))));
-  return y instanceof Dual ? { y: y.primal, dy: y.tangent } : { y, dy: zerosLike(y) };
+  return atNewLevel((level) => {
+    const y = readResult("jvp", f(mapArgument(argument, (t, name) => new Dual(t, direction(name, t), level))));
+    return { y: primalOf(y, level), dy: tangentOf(y, level) };
+  });
 }
 
 /** Runs f with a trace; `pull` may be called as often as one likes, the forward has run once. */
 function traced<A extends Argument>(who: string, f: (x: A) => Tensor, x: A): { y: Tensor; pull: (dy: Tensor) => A } {
   const trace: Trace = [];
   const inputs = new Map<string, Traced>();
-  const y = readResult(who, f(mapArgument(x, (t, name) => {
-    const input = new Traced(t, trace);
-    inputs.set(name, input);
-    return input;
-  })));
+  const y = atNewLevel((level) => {
+    const made = readResult(who, f(mapArgument(x, (t, name) => {
+      const input = new Traced(t, trace, level);
+      inputs.set(name, input);
+      return input;
+    })));
+    return made.order === level ? made : new Traced(made, trace, level);
+  }) as Traced;
   return {
-    y: y instanceof Traced ? y.primal : y,
+    y: y.primal,
     pull: (dy) => {
       const gradients = pullBack(trace, [...inputs.values()], y, dy);
       const names = [...inputs.keys()];
@@ -87,15 +95,17 @@ export function gradient<A extends Argument>(f: (x: A) => Tensor, x: A | Nested)
 export function hvp<A extends Argument>(f: (x: A) => Tensor, x: A | Nested, v: Direction<A> | Nested): { y: Tensor; dx: A; hv: A } {
   const argument = readArgument<A>("hvp", x);
   const direction = readDirection("hvp", argument, readArgument<Argument>("hvp", v as Argument | Nested));
-  const moving = mapArgument(argument, (t, name) => new Dual(t, direction(name, t)));
-  const { y, pull } = traced("hvp", f, moving);
-  if (y.size !== 1) throw new Error(`hvp: the function returned shape ${formatShape(y.shape)}, it should return one number`);
-  const dx = pull(onesLike(primalOf(y)));
-  return { y: primalOf(y), dx: mapArgument(dx, primalOf), hv: mapArgument(dx, tangentOf) };
-}
-
-function primalOf(t: Tensor): Tensor {
-  return t instanceof Dual ? t.primal : t;
+  return atNewLevel((level) => {
+    const moving = mapArgument(argument, (t, name) => new Dual(t, direction(name, t), level));
+    const { y, pull } = traced("hvp", f, moving);
+    if (y.size !== 1) throw new Error(`hvp: the function returned shape ${formatShape(y.shape)}, it should return one number`);
+    const dx = pull(onesLike(y));
+    return {
+      y: primalOf(y, level),
+      dx: mapArgument(dx, (t) => primalOf(t, level)),
+      hv: mapArgument(dx, (t) => tangentOf(t, level)),
+    };
+  });
 }
 
 /** A Jacobian with what it cost. */

@@ -8,6 +8,7 @@
  * Advances in Engineering Software 4 (1982), for the tableau and its error bar.
  */
 
+import { checkInterrupt } from "../interrupt";
 import { Tensor, zerosLike, type Nested } from "../tensor";
 import { mapArgument, readArgument, readResult, type Argument } from "./tree";
 
@@ -21,9 +22,9 @@ export interface NumericalOptions {
 /** One derivative with the bar within which it is known. */
 export interface Slope {
   readonly value: number;
-  /** An estimate of |value - true derivative|; large at a kink. */
+  /** An estimate of |value - true derivative|; at a kink half the gap between its slopes, huge at a jump. */
   readonly error: number;
-  /** Where left and right slopes differ: a kink (relu at 0), or a jump (infinite slopes). */
+  /** The slopes on both sides, where they differ: a kink, as of relu at 0. */
   readonly kink?: { readonly left: number; readonly right: number };
   readonly evaluations: number;
 }
@@ -54,7 +55,8 @@ export function richardson(f: (x: number) => number, x: number, step = 0.02): Sl
     scale = Math.max(scale, Math.abs(up), Math.abs(down));
     [wider, slopes] = [slopes, { left: (at - down) / h, right: (up - at) / h, h }];
     const row = [(up - down) / (2 * h)];
-    const noise = (4 * EPS * scale) / h;
+    // Rounding of f's values, and of its argument.
+    const noise = (4 * EPS * (scale + Math.abs(x * row[0]))) / h;
     let factor = 1;
     for (let k = 1; k <= level; k++) {
       factor *= SHRINK * SHRINK;
@@ -70,10 +72,15 @@ export function richardson(f: (x: number) => number, x: number, step = 0.02): Sl
   }
   if (best.error === Infinity) return { value: NaN, error: NaN, evaluations };
   const { left, right, h } = slopes;
-  // On a smooth function the gap between the two slopes halves with the step; at a kink it stays.
   const gap = Math.abs(right - left);
-  const stays = gap > 0.75 * Math.abs(wider.right - wider.left) && gap > (64 * EPS * scale) / h + 1e-7 * Math.abs(left);
-  return stays ? { value: (left + right) / 2, error: gap / 2, kink: { left, right }, evaluations } : { ...best, evaluations };
+  // On a smooth function the gap between left and right slopes halves with the step.
+  const smooth = gap <= 0.75 * Math.abs(wider.right - wider.left) || gap <= (64 * EPS * scale) / h + 1e-7 * Math.abs(left);
+  if (smooth) return { ...best, evaluations };
+  // At a kink both slopes have settled; elsewhere (a jump, noise) they have not, and nothing is known.
+  const settled = Math.abs(left - wider.left) + Math.abs(right - wider.right) <= 0.1 * gap;
+  return settled
+    ? { value: (left + right) / 2, error: gap / 2, kink: { left, right }, evaluations }
+    : { ...best, error: Math.max(best.error, gap), evaluations };
 }
 
 /** The central difference of a function of one number. */
@@ -97,6 +104,7 @@ function movable<A extends Argument>(x: A): A {
 /** f as a function of one element of t, which is part of x; t holds its old number again after each call. */
 export function alongElement<A extends Argument>(f: (x: A) => number, x: A, t: Tensor, i: number): (value: number) => number {
   return (value) => {
+    checkInterrupt();
     const before = t.data[i];
     t.data[i] = value;
     try {

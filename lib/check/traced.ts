@@ -5,31 +5,36 @@ import type { Arithmetic } from "../tensor/tensor";
 /** How one operation sends the adjoint of its result back to its operands. */
 type Pull = (g: Tensor) => readonly (readonly [Traced, Tensor])[];
 
+/** The operations of one derivative, in the order they ran. */
+export type Trace = [Traced, Pull][];
+
 /**
  * A tensor that remembers how it was made: reverse mode for any function written in Tensor operations. It exists to
  * prove the layers' hand-written backwards against; the tape that shows its graph is `Tape`.
  * Adjoints are themselves tensors of the primal's kind, so reverse mode over Duals gives second derivatives.
  */
 export class Traced extends Carrier {
-  constructor(primal: Tensor, private readonly trace: [Traced, Pull][], pull?: Pull) {
-    super(primal);
+  constructor(primal: Tensor, private readonly trace: Trace, level: number, pull?: Pull) {
+    super(primal, level);
     if (pull) trace.push([this, pull]);
   }
 
   override lift(plain: Tensor): Tensor {
-    return new Traced(plain, this.trace);
+    return new Traced(plain, this.trace, this.level);
   }
 
   private made(primal: Tensor, pull: Pull): Traced {
-    return new Traced(primal, this.trace, pull);
+    return new Traced(primal, this.trace, this.level, pull);
   }
 
   /** An operand: its value, and itself where it is on the trace. */
   private read(other: Tensor | number): [value: Tensor | number, traced: Traced | undefined] {
-    return other instanceof Traced ? [other.primal, other] : [other, undefined];
+    return other instanceof Traced && other.level === this.level ? [other.primal, other] : [other, undefined];
   }
 
   override arithmetic(op: Arithmetic, other: Tensor | number): Tensor {
+    const peer = this.peer(other);
+    if (peer) return peer.arithmetic(op, other);
     const a = this.primal;
     const [b, traced] = this.read(other);
     const y = a.arithmetic(op, b);
@@ -40,6 +45,8 @@ export class Traced extends Carrier {
   }
 
   override select(mask: Tensor, other: Tensor | number): Tensor {
+    const peer = this.peer(other);
+    if (peer) return peer.select(mask, other);
     const [b, traced] = this.read(other);
     return this.made(this.primal.select(mask, b), (g) => {
       const own = [this, unbroadcast(g.select(mask, 0), this.shape)] as const;
@@ -53,6 +60,8 @@ export class Traced extends Carrier {
   }
 
   override matmul(other: Tensor): Tensor {
+    const peer = this.peer(other);
+    if (peer) return peer.matmul(other);
     if (this.rank === 1) return this.reshape(1, this.size).matmul(other).reshape(...leading(other));
     if (other.rank === 1) return this.matmul(other.reshape(other.size, 1)).reshape(this.shape.slice(0, -1));
     const a = this.primal;
@@ -100,7 +109,7 @@ export class Traced extends Carrier {
   }
 
   override concatAll(tensors: readonly Tensor[], axis: number): Tensor {
-    const parts = tensors.map((t) => (t instanceof Traced ? t : (this.lift(t) as Traced)));
+    const parts = tensors.map((t) => (t.order === this.level ? t : this.lift(t)) as Traced);
     return this.made(concat(parts.map((t) => t.primal), axis), (g) => {
       let start = 0;
       return parts.map((part) => {
@@ -117,9 +126,9 @@ function leading(matrix: Tensor): [Shape] {
 }
 
 /** The gradients of <y, dy> in the inputs, walking the trace backwards once; fan-out adds up. */
-export function pullBack(trace: readonly [Traced, Pull][], inputs: readonly Traced[], y: Tensor, dy: Tensor): Tensor[] {
+export function pullBack(trace: Trace, inputs: readonly Traced[], y: Tensor, dy: Tensor): Tensor[] {
   const adjoints = new Map<Traced, Tensor>();
-  if (y instanceof Traced) adjoints.set(y, dy);
+  adjoints.set(y as Traced, dy);
   for (let i = trace.length - 1; i >= 0; i--) {
     const [node, pull] = trace[i];
     const g = adjoints.get(node);
@@ -131,5 +140,3 @@ export function pullBack(trace: readonly [Traced, Pull][], inputs: readonly Trac
   }
   return inputs.map((input) => adjoints.get(input) ?? zerosLike(input.primal));
 }
-
-export type Trace = [Traced, Pull][];

@@ -1,6 +1,7 @@
 export { availableDevices, device, registerDevice, type Device, type DeviceName, type Implementation } from "./device";
 export { defineLayer, type AnyLayer, type Cache, type Layer, type LayerDefinition } from "./layer";
 export { type Integers } from "./inputs";
+export { addGradients } from "./fanOut";
 export { type Reduction } from "./reduction";
 
 export { linear } from "./linear";

@@ -4,6 +4,7 @@
  */
 
 import { formatShape, onesLike, sameShape, Tensor, zerosLike } from "../tensor";
+import { checkInterrupt } from "../interrupt";
 import { checkDevice, device, implementationOn, withDevice, type DeviceName, type Implementation, type Lazy } from "./device";
 import {
   parseSpec,
@@ -183,6 +184,7 @@ export function defineLayer<
     differentiable,
 
     forward(given: unknown, chosen?: unknown) {
+      checkInterrupt();
       const { inputs, own, frozen, on } = read(given, chosen);
       const ran = implementationOn(on, name, cpu, inputs, own);
       const { y, saved } = withDevice(on, () => ran.forward(inputs, own));
@@ -190,6 +192,7 @@ export function defineLayer<
     },
 
     backward(first: unknown, second?: unknown) {
+      checkInterrupt();
       const [dy, cache] = first instanceof LayerCache ? [undefined, first] : [first, second];
       if (!(cache instanceof LayerCache)) throw new Error(`${name}: backward needs the cache that forward returned`);
       if (cache.layer !== name) throw new Error(`${name}: backward was given the cache of ${cache.layer}`);
@@ -197,6 +200,7 @@ export function defineLayer<
     },
 
     jvp(given: unknown, moving: Record<string, Tensor | undefined>, chosen?: unknown) {
+      checkInterrupt();
       const { inputs, own, on } = read(given, chosen);
       const tangents = readTangents(name, differentiable, inputs, moving);
       const ran = implementationOn(on, name, cpu, inputs, own, "jvp");

@@ -8,7 +8,11 @@ import { Tensor, type Comparison, type Data } from "./tensor";
  * taken from the primal alone.
  */
 export abstract class Carrier extends Tensor {
-  constructor(readonly primal: Tensor) {
+  /**
+   * level: how deeply the derivative that this belongs to is nested in others (1 for an outermost one). It keeps the
+   * tangents of one derivative from mixing with another's.
+   */
+  constructor(readonly primal: Tensor, readonly level: number) {
     super(null, primal.shape, primal.dtype);
   }
 
@@ -20,7 +24,7 @@ export abstract class Carrier extends Tensor {
   }
 
   override get order(): number {
-    return this.primal.order + 1;
+    return this.level;
   }
 
   override compare(op: Comparison, other: Tensor | number): Tensor {
@@ -52,4 +56,16 @@ export abstract class Carrier extends Tensor {
 /** The plain tensor below every carrier. */
 export function numbersOf(t: Tensor): Tensor {
   return t instanceof Carrier ? numbersOf(t.primal) : t;
+}
+
+let depth = 0;
+
+/** Runs body with the level of a new derivative, nested in those that are being taken. */
+export function atNewLevel<T>(body: (level: number) => T): T {
+  depth++;
+  try {
+    return body(depth);
+  } finally {
+    depth--;
+  }
 }

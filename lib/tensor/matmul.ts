@@ -5,6 +5,7 @@
  * and a 4 x 4 tile of C is kept in sixteen local variables, so each loaded number is used four times.
  */
 
+import { checkInterrupt } from "../interrupt";
 import type { Data } from "./tensor";
 
 /** A matrix inside an array: element (i, j) is `data[offset + i * row + j * column]`. */
@@ -82,6 +83,7 @@ function matmulTiled(out: Data, offset: number, a: Matrix, b: Matrix, M: number,
   pack(b, N, K, b.column, b.row, packedB);
   for (let jBlock = 0; jBlock < N; jBlock += BLOCK) {
     const jEnd = Math.min(jBlock + BLOCK, N);
+    checkInterrupt();
     for (let i = 0; i < M; i += TILE) {
       for (let j = jBlock; j < jEnd; j += TILE) {
         tile(out, offset + i * N + j, N, packedA, i * K, packedB, j * K, K, Math.min(TILE, M - i), Math.min(TILE, N - j));

@@ -29,4 +29,16 @@ export class SparseRows extends Tensor {
   get stored(): number {
     return this.values.size;
   }
+
+  /** The sum with another of the same shape, holding the rows of both. */
+  plus(other: SparseRows): SparseRows {
+    const rows = Int32Array.from(new Set([...this.rows, ...other.rows])).sort();
+    const d = this.shape[1];
+    const place = new Map(Array.from(rows, (row, i) => [row, i]));
+    const spread = (part: SparseRows): Tensor => {
+      const at = Int32Array.from({ length: part.stored }, (_, i) => place.get(part.rows[Math.floor(i / d)])! * d + (i % d));
+      return part.values.scatter(at, [rows.length, d]);
+    };
+    return new SparseRows(rows, spread(this).add(spread(other)), this.shape);
+  }
 }

@@ -77,7 +77,7 @@ export class Tensor {
     return sizeOf(this.shape);
   }
 
-  /** @internal How many richer kinds are stacked on the numbers: 0 for plain ones. */
+  /** @internal 0 for plain numbers; of two operands the one with the greater order decides how they meet. */
   get order(): number {
     return 0;
   }
@@ -96,9 +96,9 @@ export class Tensor {
   /** @internal A richer kind's rule for `concat`. */
   concatAll?(tensors: readonly Tensor[], axis: number): Tensor;
 
-  /** This tensor as one of the other's richer kind, where the other is of one and this is not. */
-  private peer(other: Tensor): Tensor | undefined {
-    return other.lift && this.order < other.order ? other.lift(this) : undefined;
+  /** @internal This tensor as one of the other's kind, where the other's is richer. */
+  peer(other: Tensor | number): Tensor | undefined {
+    return typeof other !== "number" && other.lift && this.order < other.order ? other.lift(this) : undefined;
   }
 
   // ---------------------------------------------------------------- elementwise, with NumPy broadcasting
@@ -125,7 +125,7 @@ export class Tensor {
 
   /** @internal The one primitive below `add`, `sub`, `mul` and `div`. */
   arithmetic(op: Arithmetic, other: Tensor | number): Tensor {
-    const peer = typeof other === "number" ? undefined : this.peer(other);
+    const peer = this.peer(other);
     if (peer) return peer.arithmetic(op, other);
     const b = operand(op, other, this.dtype);
     const out = broadcast(op, this, b, op === "div" ? floating(promote(this.dtype, b.dtype)) : undefined);
@@ -166,7 +166,7 @@ export class Tensor {
 
   /** @internal Masks are piecewise constant: they carry no tangent, so a richer tensor compares by its numbers alone. */
   compare(op: Comparison, other: Tensor | number): Tensor {
-    const peer = typeof other === "number" ? undefined : this.peer(other);
+    const peer = this.peer(other);
     if (peer) return peer.compare(op, other);
     const b = operand(op, other, this.dtype);
     const out = broadcast(op, this, b, floating(promote(this.dtype, b.dtype)));
@@ -179,7 +179,7 @@ export class Tensor {
    * Unlike a product with the mask, the elements left out do not matter, not even infinite ones.
    */
   select(mask: Tensor, other: Tensor | number): Tensor {
-    const peer = typeof other === "number" ? undefined : this.peer(other);
+    const peer = this.peer(other);
     if (peer) return peer.select(mask, other);
     const b = operand("select", other, this.dtype);
     const shape = broadcastShapes("select", broadcastShapes("select", this.shape, b.shape), mask.shape);

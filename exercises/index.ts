@@ -13,6 +13,7 @@ import initialisation from "./10-initialisation";
 import residualHighways from "./11-residual-highways";
 import trainingLoop from "./12-training-loop";
 import autogradEngine from "./13-autograd-engine";
+import tapeVjpJvp from "./14-tape-vjp-jvp";
 import checkpointing from "./15-checkpointing";
 import attention from "./16-attention";
 import multiHeadAttention from "./17-multi-head-attention";
@@ -24,6 +25,7 @@ import straightThrough from "./22-straight-through";
 import bptt from "./23-bptt";
 import transformerBlock from "./24-transformer-block";
 import minimalGpt from "./25-minimal-gpt";
+import mixedPrecision from "./26-mixed-precision";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -39,6 +41,7 @@ export const exercises: readonly Exercise[] = [
   residualHighways,
   trainingLoop,
   autogradEngine,
+  tapeVjpJvp,
   checkpointing,
   attention,
   multiHeadAttention,
@@ -50,6 +53,7 @@ export const exercises: readonly Exercise[] = [
   bptt,
   transformerBlock,
   minimalGpt,
+  mixedPrecision,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

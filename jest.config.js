@@ -7,6 +7,7 @@ module.exports = {
     "^gradbook/autograder$": "<rootDir>/exercises/autograder/index.ts",
   },
   modulePathIgnorePatterns: ["<rootDir>/dist/", "<rootDir>/lab/"],
+  globalSetup: "<rootDir>/test/support/setup.js",
   reporters: ["default", "<rootDir>/test/support/reporter.js"],
   testTimeout: 30_000,
 };

@@ -15,3 +15,4 @@ export * from "./estimators";
 export * from "./models";
 export * from "./text";
 export * from "./distributed";
+export * from "./webgpu";

@@ -72,6 +72,12 @@ export class Gpu {
     return [description || device, vendor, architecture].filter(Boolean).join(", ");
   }
 
+  /** Whether kernels may use subgroups: from 4 invocations on, and no more than the 64 that share a row. */
+  get subgroups(): boolean {
+    const { subgroupMinSize = 0, subgroupMaxSize = 0 } = this.adapter.info;
+    return this.device.features.has("subgroups") && subgroupMinSize >= 4 && subgroupMaxSize <= 64;
+  }
+
   /** Whether the device can still be used. */
   get lost(): boolean {
     return this.failure !== undefined;
@@ -112,10 +118,8 @@ export class Gpu {
     this.retired = [];
   }
 
-  /** Copies words into a buffer, before everything that is recorded later. */
+  /** Fills a buffer that was just allocated: nothing recorded reads it yet, since buffers are reused only after a submission. */
   upload(buffer: GPUBuffer, words: Float32Array | Int32Array | Uint32Array): void {
-    // What is recorded may still read the buffer's former contents.
-    this.submit();
     this.device.queue.writeBuffer(buffer, 0, words as BufferSource);
   }
 

@@ -50,17 +50,16 @@ export class GpuTensor extends Tensor {
     return new GpuTensor(handle, shape, dtype);
   }
 
-  /** A tensor's copy on the GPU; one that is there already is itself. */
+  /**
+   * A tensor's copy on the GPU; one that is there already is itself. Optimisers change plain tensors in place, so each
+   * call copies anew: keep what a training step reads (weights, inputs) on the GPU.
+   */
   static from(t: Tensor): GpuTensor {
     if (t instanceof GpuTensor) return t;
-    const known = uploads.get(t);
-    if (known && known.handle.storage.owner === gpu()) return known;
     const copy = GpuTensor.allocate(t.shape, t.dtype === "int32" ? "int32" : "float32");
     const { data } = t;
     const words = data instanceof Int32Array || data instanceof Float32Array ? data : Float32Array.from(data);
     if (words.length > 0) gpu().upload(copy.buffer, words);
-    // Inside a scope the copy dies with it, so it must not be found again.
-    if (scopes.length === 0) uploads.set(t, copy);
     return copy;
   }
 
@@ -232,9 +231,6 @@ export class GpuTensor extends Tensor {
 /** Above plain tensors, below those that carry derivatives. */
 const GPU_ORDER = 0.5;
 
-/** Plain tensors that were copied to the GPU; tensors are values, so the copy stays true. */
-const uploads = new WeakMap<Tensor, GpuTensor>();
-
 /** Runs `body` and frees every buffer it made, but those of the tensors it returns (alone, in an array or an object). */
 export function gpuScope<T>(body: () => T): T {
   const made: Storage[] = [];
@@ -253,6 +249,16 @@ export function gpuScope<T>(body: () => T): T {
     throw error;
   } finally {
     scopes.pop();
+  }
+}
+
+/** Makes tensors that outlive every scope around it: an optimiser's state. */
+export function outsideScopes<T>(body: () => T): T {
+  const around = scopes.splice(0);
+  try {
+    return body();
+  } finally {
+    scopes.push(...around);
   }
 }
 

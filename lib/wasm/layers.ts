@@ -25,15 +25,15 @@ const linear: Implementation = {
   supports: (inputs: Tensors) => single(inputs) || Object.values(inputs).every((t) => t === undefined || t.dtype === "float64"),
 
   forward({ x, W, b }: { x: Tensor; W: Tensor; b?: Tensor }) {
-    return frame((f) => {
+    const y = frame((f) => {
       const [out, inner] = W.shape;
       const m = rowsOf(x);
       const y = f.write([...x.shape.slice(0, -1), out], x.dtype);
       multiply(wasm(), f, x.dtype, "NT", m, out, inner, matrix(f.read(x), inner), matrix(f.read(W), inner), matrix(y.at, out));
       if (b && x.dtype === "float32") wasm().kernels.addRows(m, out, y.at, f.read(b));
-      if (b && x.dtype === "float64") return { y: y.tensor.add(b) };
-      return { y: y.tensor };
+      return y.tensor;
     });
+    return { y: b && x.dtype === "float64" ? y.add(b) : y };
   },
 
   backward(dy, { x, W, b }: { x: Tensor; W: Tensor; b?: Tensor }) {
@@ -105,17 +105,16 @@ const softmaxCrossEntropy: Implementation = {
   supports: (inputs: Tensors, options: LossOptions) => single(inputs) && options.labelSmoothing === 0,
 
   forward({ logits, targets }: Loss, { reduction, ignoreIndex = NOTHING }: LossOptions) {
-    return frame((f) => {
-      const m = rowsOf(logits);
-      const loss = f.write(targets.shape);
-      const p = f.write(logits.shape);
-      wasm().kernels.crossEntropy(m, last(logits), f.read(logits), f.read(targets), ignoreIndex, loss.at, p.at);
-      const counted = (targets.data as Int32Array).reduce((n, target) => (target === ignoreIndex ? n : n + 1), 0);
-      const saved = { p: p.tensor, counted };
-      if (reduction === "none") return { y: loss.tensor, saved };
-      const total = loss.tensor.sum();
-      return { y: reduction === "sum" ? total : total.div(counted), saved };
+    const { loss, p } = frame((f) => {
+      const [loss, p] = [f.write(targets.shape), f.write(logits.shape)];
+      wasm().kernels.crossEntropy(rowsOf(logits), last(logits), f.read(logits), f.read(targets), ignoreIndex, loss.at, p.at);
+      return { loss: loss.tensor, p: p.tensor };
     });
+    // Read after the frame: a result that found no block in the memory is filled only when the frame ends.
+    const counted = (targets.data as Int32Array).reduce((n, target) => (target === ignoreIndex ? n : n + 1), 0);
+    const saved = { p, counted };
+    if (reduction === "none") return { y: loss, saved };
+    return { y: reduction === "sum" ? loss.sum() : loss.sum().div(counted), saved };
   },
 
   backward(dy, { logits, targets }: Loss, { p, counted }: { p: Tensor; counted: number }, { reduction, ignoreIndex = NOTHING }: LossOptions) {

@@ -1,3 +1,5 @@
+import { bundleOf, type MimeBundle } from "../plots";
+
 /** What is used of dagre; its own declarations are written for ES modules and do not resolve from CommonJS. */
 interface Dagre {
   Graph: new (options: { multigraph: boolean }) => DagreGraph;
@@ -55,8 +57,8 @@ export class Graph {
     }).join("\n");
   }
 
-  [Symbol.for("Jupyter.display")](): Record<string, string> {
-    return { "image/svg+xml": this.svg, "text/plain": this.toString() };
+  [Symbol.for("Jupyter.display")](): MimeBundle {
+    return bundleOf(this.svg, this.toString(), this.title);
   }
 }
 

@@ -101,6 +101,10 @@ export class Variable {
     const where = this.scope ? ` in ${this.scope}` : "";
     return `v${this.id} = ${made} ${formatShape(this.shape)}${this.label ? ` "${this.label}"` : ""}${where}`;
   }
+
+  [Symbol.for("Jupyter.display")](): Record<string, string> {
+    return { "text/plain": `${this}\n${this.data}${this.grad ? `\ngrad\n${this.grad}` : ""}` };
+  }
 }
 
 export interface TapeOptions {

@@ -87,6 +87,8 @@ export class Value {
 
   toString(): string { return `Value(${this.label ? `${this.label} = ` : ""}${short(this.data)}, grad ${short(this.grad)})`; }
 
+  [Symbol.for("Jupyter.display")](): Record<string, string> { return { "text/plain": this.toString() }; }
+
   /** The operations known by name. */
   static readonly primitives = new Map<string, ScalarPrimitive>();
 

@@ -1,4 +1,5 @@
 import { checkInterrupt } from "../interrupt";
+import type { AnyLayer } from "../layers";
 import type { Tensor } from "../tensor";
 
 /** One stage of a chain x -> y. Its cache is whatever its backward needs; `backward` returns dx and gradients by name. */
@@ -6,6 +7,19 @@ export interface Stage {
   readonly name: string;
   forward(x: Tensor): { y: Tensor; cache: unknown };
   backward(dy: Tensor, cache: any): { dx: Tensor } & Record<string, Tensor>;
+}
+
+/**
+ * A layer with its parameters as a stage of a chain: `stageOf("block 0", transformerBlock, { gamma1, ... }, { heads: 2 })`.
+ * The layer's input x is the chain's.
+ */
+export function stageOf(name: string, layer: AnyLayer, parameters: Readonly<Record<string, Tensor>> = {}, options?: object): Stage {
+  if (!layer.differentiable.includes("x")) throw new Error(`stageOf: ${layer.name} has no input x with a gradient, expected a layer from x to y`);
+  return {
+    name,
+    forward: (x) => layer.forward({ x, ...parameters }, options),
+    backward: (dy, cache) => layer.backward(dy, cache),
+  };
 }
 
 /**

@@ -4,7 +4,7 @@ export {
   type DocumentFigure, type TransformerShape, type TrainingMemory,
 } from "./calculator";
 export {
-  checkpointEvery, checkpointedBackward, checkpointRevolve, checkpointSqrt, revolveForwards, storeAll,
+  checkpointEvery, checkpointedBackward, checkpointRevolve, checkpointSqrt, revolveForwards, stageOf, storeAll,
   type CheckpointReport, type CheckpointSchedule, type Stage,
 } from "./checkpoint";
 export {

@@ -86,7 +86,7 @@ export interface GptCache {
 export class Gpt {
   readonly config: Required<GptConfig>;
   readonly parameters: Named;
-  #adapters?: { parameters: Named; alpha: number; rank: number };
+  #adapters?: Required<LoraConfig> & { parameters: Named };
 
   constructor(config: GptConfig, parameters: Named) {
     this.config = { activation: "gelu", eps: 1e-5, ...config };
@@ -103,8 +103,9 @@ export class Gpt {
     return this.#adapters?.parameters ?? this.parameters;
   }
 
-  get lora(): LoraConfig & { parameters: Named } | undefined {
-    return this.#adapters && { ...this.#adapters };
+  /** How LoRA is set up, if it is. */
+  get lora(): Required<LoraConfig> | undefined {
+    return this.#adapters && { rank: this.#adapters.rank, alpha: this.#adapters.alpha, on: this.#adapters.on };
   }
 
   /**
@@ -119,7 +120,7 @@ export class Gpt {
       const isA = name.split(".").pop()![0] === "A";
       return [name, isA ? normal(shape, generator, 1 / Math.sqrt(shape[1]), dtype) : zeros(shape, dtype)];
     }));
-    model.#adapters = { parameters, rank: config.rank, alpha: config.alpha ?? config.rank };
+    model.#adapters = { parameters, rank: config.rank, alpha: config.alpha ?? config.rank, on: config.on ?? "logits" };
     return model;
   }
 

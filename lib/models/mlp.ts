@@ -1,7 +1,7 @@
 import { heNormal, xavierNormal, type Initializer } from "../init";
 import { checkInterrupt } from "../interrupt";
-import { gelu, leakyRelu, linear, relu, sigmoid, tanh, type AnyLayer } from "../layers";
-import { zeros, type Rng, type Tensor } from "../tensor";
+import { gelu, layerNorm, leakyRelu, linear, relu, sigmoid, tanh, type AnyLayer } from "../layers";
+import { ones, zeros, type Rng, type Tensor } from "../tensor";
 import type { Named } from "./gpt";
 
 const activations = { sigmoid, tanh, relu, gelu, leakyRelu } as const satisfies Record<string, AnyLayer>;
@@ -15,6 +15,11 @@ export interface MlpConfig {
   readonly activateLast?: boolean;
   /** y = x + activation(W x + b) where a layer's widths agree. */
   readonly residual?: boolean;
+  /**
+   * A layer norm in every layer: "pre" at the layer's entry, y = x + f(W norm(x) + b), so that the skip carries x
+   * itself; "post" at its exit, y = norm(x + f(W x + b)), so that every skip passes a norm (Math for LLMs, section 6.4).
+   */
+  readonly norm?: "none" | "pre" | "post";
   /** Of the weights; He for relu and its kin, Xavier else. Biases start at 0. */
   readonly init?: Initializer;
 }
@@ -22,6 +27,7 @@ export interface MlpConfig {
 export interface MlpCache {
   readonly linears: readonly any[];
   readonly activations: readonly any[];
+  readonly norms: readonly any[];
 }
 
 /**
@@ -32,32 +38,45 @@ export interface MlpCache {
  *     delta[l] = dL/dz[l] = (delta[l+1] W[l+1]) o f'(z[l])
  *     dW[l] = delta[l]^T a[l-1],     db[l] = sum of delta[l] over rows
  *
- * Parameters "W1", "b1", ..., "WL", "bL"; W [out, in].
+ * Parameters "W1", "b1", ..., "WL", "bL"; W [out, in]; with norms also "gamma1", "beta1", ....
  */
 export class Mlp {
   readonly parameters: Named = {};
   readonly depth: number;
   readonly #f: MlpActivation;
+  readonly #norm: "none" | "pre" | "post";
 
   constructor(readonly config: MlpConfig, generator: Rng) {
     const { widths, activation = "relu" } = config;
     if (widths.length < 2) throw new Error(`Mlp: widths has ${widths.length} entries, expected at least an input and an output`);
     this.#f = activation;
+    this.#norm = config.norm ?? "none";
     this.depth = widths.length - 1;
     const init = config.init ?? (["relu", "leakyRelu", "gelu"].includes(activation) ? heNormal : xavierNormal);
     for (let l = 1; l <= this.depth; l++) {
       this.parameters[`W${l}`] = init([widths[l], widths[l - 1]], generator);
       this.parameters[`b${l}`] = zeros([widths[l]]);
+      if (this.#norm !== "none") {
+        const width = widths[this.#norm === "pre" ? l - 1 : l];
+        this.parameters[`gamma${l}`] = ones([width]);
+        this.parameters[`beta${l}`] = zeros([width]);
+      }
     }
   }
 
   /** @param x [..., widths[0]]. @returns y [..., last width]. */
   forward(x: Tensor): { y: Tensor; cache: MlpCache } {
-    const linears: any[] = [], acts: any[] = [];
+    const linears: any[] = [], acts: any[] = [], norms: any[] = [];
+    const normalise = (l: number, t: Tensor): Tensor => {
+      const { y, cache } = layerNorm.forward({ x: t, gamma: this.parameters[`gamma${l}`], beta: this.parameters[`beta${l}`] });
+      norms.push(cache);
+      return y;
+    };
     let a = x;
     for (let l = 1; l <= this.depth; l++) {
       checkInterrupt();
-      const z = linear.forward({ x: a, W: this.parameters[`W${l}`], b: this.parameters[`b${l}`] });
+      const input = this.#norm === "pre" ? normalise(l, a) : a;
+      const z = linear.forward({ x: input, W: this.parameters[`W${l}`], b: this.parameters[`b${l}`] });
       linears.push(z.cache);
       let out = z.y;
       const f = this.#activation(l);
@@ -67,8 +86,9 @@ export class Mlp {
         out = act.y;
       } else acts.push(undefined);
       a = this.#skips(l) ? a.add(out) : out;
+      if (this.#norm === "post") a = normalise(l, a);
     }
-    return { y: a, cache: { linears, activations: acts } };
+    return { y: a, cache: { linears, activations: acts, norms } };
   }
 
   /**
@@ -78,16 +98,24 @@ export class Mlp {
   backward(dy: Tensor, cache: MlpCache): { dx: Tensor; gradients: Named; deltaNorms: number[] } {
     const gradients: Named = {};
     const deltaNorms: number[] = [];
+    const normBack = (l: number, g: Tensor): Tensor => {
+      const { dx, dgamma, dbeta } = layerNorm.backward(g, cache.norms[l - 1]) as { dx: Tensor; dgamma: Tensor; dbeta: Tensor };
+      gradients[`gamma${l}`] = dgamma;
+      gradients[`beta${l}`] = dbeta;
+      return dx;
+    };
     let d = dy;
     for (let l = this.depth; l >= 1; l--) {
       checkInterrupt();
+      if (this.#norm === "post") d = normBack(l, d);
       const f = this.#activation(l);
       const delta: Tensor = f ? f.backward(d, cache.activations[l - 1]).dx : d;
       deltaNorms.unshift(delta.norm());
       const { dx, dW, db } = linear.backward(delta, cache.linears[l - 1]) as { dx: Tensor; dW: Tensor; db: Tensor };
       gradients[`W${l}`] = dW;
       gradients[`b${l}`] = db;
-      d = this.#skips(l) ? d.add(dx) : dx;
+      const branch = this.#norm === "pre" ? normBack(l, dx) : dx;
+      d = this.#skips(l) ? d.add(branch) : branch;
     }
     return { dx: d, gradients, deltaNorms };
   }

@@ -77,6 +77,24 @@ describe("Value", () => {
     expect(z.grad).toBe(0.25 ** 20);
   });
 
+  test("LLM from scratch: residuals of a two-layer scalar model, each layer passing on residual * local derivative", () => {
+    // y1 = w1 x + b1, y2 = w2 y1 + b2, L = (y2 - y)^2
+    const [x, y] = [3, 5], [w1, b1, w2, b2] = [0.5, -1, 2, 0.25].map((v) => new Value(v, "p"));
+    const y1 = w1.mul(x).add(b1), y2 = w2.mul(y1).add(b2);
+    y2.sub(y).pow(2).backward();
+    const r2 = 2 * (y2.data - y), r1 = r2 * w2.data;
+    expect([w2.grad, b2.grad, y1.grad]).toEqual([r2 * y1.data, r2, r1]);
+    expect([w1.grad, b1.grad]).toEqual([r1 * x, r1]);
+  });
+
+  test("LLM from scratch: an activation slid between two operations multiplies the residual by its slope", () => {
+    const w = new Value(0.7, "w"), b = new Value(0.1, "b");
+    w.mul(2).tanh().add(b).sub(1).pow(2).backward();
+    const residual = 2 * (Math.tanh(1.4) + 0.1 - 1);
+    expect(b.grad).toBeCloseTo(residual, 14);
+    expect(w.grad).toBeCloseTo(residual * (1 - Math.tanh(1.4) ** 2) * 2, 14);
+  });
+
   test("fan-out accumulates, backward() twice accumulates, zeroGrad() clears", () => {
     const x = new Value(3, "x");
     const y = x.mul(x).add(x);

@@ -1,11 +1,13 @@
 import fs from "node:fs";
 import path from "node:path";
-import { linear, mse } from "../../../lib/layers";
+import { embedding, linear, mse, transformerBlock } from "../../../lib/layers";
 import {
   accumulate, activationMemory, bfloat16, castThrough, checkpointedBackward, checkpointEvery, checkpointRevolve, checkpointSqrt,
-  documentFigures, float16, formatBytes, loraParameters, lossScaler, masterWeights, revolveForwards, roundTo, splitBatch, storeAll,
+  documentFigures, float16, formatBytes, loraParameters, lossScaler, masterWeights, revolveForwards, roundTo, splitBatch,
+  stageOf, storeAll,
   trainingMemory, zeroMemory, type CheckpointSchedule, type Stage,
 } from "../../../lib/memory";
+import { adam } from "../../../lib/optim";
 import { randn, rng, tensor, type Tensor } from "../../../lib/tensor";
 
 /** tanh(x W^T) as one stage, counting how often it runs and how many of its caches are held. */
@@ -91,6 +93,18 @@ describe("checkpointing", () => {
     expect(revolveForwards(1000, 10)).toBeLessThan(5 * 1000);
     for (let slots = 1; slots < 8; slots++) expect(revolveForwards(30, slots + 1)).toBeLessThanOrEqual(revolveForwards(30, slots));
   });
+  test("transformer blocks as stages: the same gradients from fewer live blocks", () => {
+    const C = 4;
+    const shapes = { gamma1: [C], beta1: [C], Wqkv: [3 * C, C], bqkv: [3 * C], Wo: [C, C], bo: [C], gamma2: [C], beta2: [C], W1: [4 * C, C], b1: [4 * C], W2: [C, 4 * C], b2: [C] };
+    const stages = Array.from({ length: 9 }, (_, l) => stageOf(`block ${l}`, transformerBlock,
+      Object.fromEntries(Object.entries(shapes).map(([name, shape], i) => [name, randn(shape, rng(20 * l + i)).mul(0.5)])), { heads: 2, causal: true }));
+    const input = randn([1, 3, C], rng(1));
+    const plain = checkpointedBackward(stages, input, loss), kept = checkpointedBackward(stages, input, loss, checkpointSqrt);
+    expect(Object.keys(plain.gradients)).toHaveLength(9 * 12);
+    for (const [name, g] of Object.entries(plain.gradients)) expect([...kept.gradients[name].data]).toEqual([...g.data]);
+    expect([plain.report.peakLive, kept.report.peakLive, kept.report.recomputed]).toEqual([9, 5, 6]);
+    expect(() => stageOf("e", embedding)).toThrow("stageOf: embedding has no input x");
+  });
   test("bad intervals and empty chains are refused", () => {
     expect(() => checkpointEvery(0)).toThrow("checkpointEvery: k is 0");
     expect(() => checkpointRevolve(1.5)).toThrow("checkpointRevolve: slots is 1.5");
@@ -161,6 +175,30 @@ describe("16-bit formats", () => {
     for (let i = 0; i < 3; i++) expect(scaler.unscale({ a: tensor([512]) })!.a.item()).toBe(1);
     expect(scaler.scale).toBe(1024);
     expect(scaler.unscale({ a: tensor([NaN]) })).toBeUndefined();
+  });
+});
+
+describe("training in float16", () => {
+  /** Fits y = 3e-4 x, whose gradients lie under float16's range, with weights and gradients rounded to it. */
+  const fit = (scaled: boolean): { w: number; skipped: number } => {
+    const x = tensor([[0.001], [-0.002], [0.003]]), target = x.mul(3e-4);
+    const weights = masterWeights({ w: tensor([[0]]) }, float16);
+    const scaler = lossScaler({ scale: scaled ? 2 ** 40 : 1, growthInterval: scaled ? 50 : 1e9 });
+    const optimizer = adam({ lr: 1e-5, eps: 1e-15 });
+    for (let step = 0; step < 120; step++) {
+      const { y, cache } = linear.forward({ x, W: weights.model.w });
+      const dy = castThrough(y.sub(target).mul((2 / 3) * scaler.scale), float16);
+      const { dW } = linear.backward(dy, cache) as { dW: Tensor };
+      const gradients = scaler.unscale({ w: castThrough(dW, float16) });
+      if (gradients) optimizer.step(weights.master, gradients);
+    }
+    return { w: weights.master.w.item(), skipped: scaler.skipped };
+  };
+  test("without loss scaling the gradient is flushed to 0 and nothing is learned; with it the fit succeeds after a few skips", () => {
+    expect(fit(false)).toEqual({ w: 0, skipped: 0 });
+    const { w, skipped } = fit(true);
+    expect(Math.abs(w / 3e-4 - 1)).toBeLessThan(0.1);
+    expect(skipped).toBeGreaterThan(0);
   });
 });
 

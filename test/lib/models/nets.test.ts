@@ -30,6 +30,15 @@ describe("Mlp", () => {
     }
   });
 
+  test.each(["pre", "post"] as const)("%s-norm, with and without skips: every gradient", (norm) => {
+    for (const residual of [false, true]) {
+      const net = mlp({ widths: [3, 4, 4, 2], activation: "tanh", residual, norm }, rng(1));
+      const x = randn([5, 3], rng(2)), dy = randn([5, 2], rng(3));
+      const { cache } = net.forward(x);
+      expect(worst(net.parameters, net.backward(dy, cache).gradients, () => net.forward(x).y.dot(dy))).toBeLessThan(1e-6);
+    }
+  });
+
   test("appendix A.1 through the layers, every printed digit", () => {
     const net = mlp({ widths: [2, 2, 1], activation: "relu" }, rng(1));
     (net.parameters.W1.data as Float64Array).set([0.5, 0.1, 0.2, 0.3]);
@@ -107,6 +116,20 @@ describe("exercise 4: twenty layers", () => {
     expect(relu).toBeGreaterThan(1e-3);
     expect(relu).toBeLessThan(1e3);
     expect(residual).toBeGreaterThan(0.1);
+  });
+  test("skips with pre- or post-norm: the gradient arrives after 40 sigmoid layers; pre-norm's stream grows, post-norm's cannot", () => {
+    const x = randn([4, 16], rng(7));
+    const run = (norm: "pre" | "post") => {
+      const net = deepNet({ depth: 40, width: 16, activation: "sigmoid", residual: true, norm }, rng(1));
+      const { y, cache } = net.forward(x);
+      const { deltaNorms } = net.backward(randn([4, 16], rng(8)), cache);
+      return { reach: deltaNorms[0] / deltaNorms[39], growth: y.norm() / x.norm() };
+    };
+    const pre = run("pre"), post = run("post");
+    expect(pre.reach).toBeGreaterThan(0.1);
+    expect(post.reach).toBeGreaterThan(0.01);
+    expect(pre.growth).toBeGreaterThan(3);
+    expect(post.growth).toBeLessThan(1.5);
   });
   test("the identity path is no guarantee by itself: F(x) = -x gives J = I + J_F = 0 (against section 3.4's inequality)", () => {
     const net = deepNet({ depth: 1, width: 3, activation: "identity", residual: true, init: () => eye(3).neg() }, rng(1));

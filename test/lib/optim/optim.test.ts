@@ -134,6 +134,17 @@ describe("errors", () => {
     expect(() => sgd({ lr: 1, nesterov: true })).toThrow("nesterov with momentum 0");
     expect(() => adam({ betas: [0.9, 1] })).toThrow("betas are [0.9, 1]");
   });
+  test("a missing or misspelt gradient does not compile", () => {
+    const a = tensor([1, 2]), b = tensor([3]);
+    const o = sgd({ lr: 1 });
+    // @ts-expect-error db is missing
+    expect(() => o.step({ a, b }, { da: a })).toThrow();
+    // @ts-expect-error dB is not db
+    expect(() => o.step({ a, b }, { da: a, dB: b })).toThrow();
+    const fromLayer = { da: a, db: b, dx: a };
+    o.step({ a, b }, fromLayer);
+    o.step({ a, b }, { a, b });
+  });
   test("float32 parameters stay float32, NaN stays NaN", () => {
     const w = tensor(new Float32Array([1, 2]), [2]);
     adam().step({ w }, { dw: tensor(new Float32Array([NaN, 1]), [2]) });

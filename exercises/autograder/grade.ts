@@ -1,7 +1,7 @@
 /** Grading one exercise: answers in, report out. */
 import { Tensor } from "gradbook";
 import { diagnose, type Diagnosis } from "./diagnose";
-import { finiteDifferences } from "./differences";
+import { distance, finiteDifferences, type Differences } from "./differences";
 import {
   casesOf,
   compareAll,
@@ -38,17 +38,16 @@ export function tasksOf({ calls }: Plan): Task[] {
 }
 
 /** One output over all instances: the first that is wrong, else the largest error. */
-function summarize(comparisons: readonly Comparison[], differences: Map<string, Tensor>): TensorReport {
+function summarize(comparisons: readonly Comparison[], differences: Map<string, Differences>): TensorReport {
   const first = comparisons.find(({ state }) => state !== "right");
   const shown = first ?? comparisons.reduce((a, b) => (b.error > a.error ? b : a));
   const { name, state, says, allowed, reference, student } = shown;
   const report: TensorReport = { name, shape: reference.shape, state, says, error: shown.error, allowed };
   const difference = differences.get(name);
   const mine = comparisons[0].student;
-  if (difference && mine && mine.size === difference.size) {
-    let off = 0;
-    for (let i = 0; i < mine.size; i++) off = Math.max(off, Math.abs(mine.data[i] - difference.data[i]));
-    report.differences = off / (largest(difference.data) || 1);
+  if (difference && mine) {
+    report.differences = distance(mine.data, difference);
+    report.differenced = { numbers: difference.at.length, of: difference.of };
   }
   if (state !== "wrong" || !student) return report;
   const most = largest(reference.data) || 1;

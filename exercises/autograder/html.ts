@@ -1,7 +1,7 @@
 /** A report as HTML: compact, readable in light and dark themes, without scripts. */
 import { formatNumber } from "./judge";
 import type { CheckReport, ExerciseResult, Status, TensorReport } from "./report";
-import { details, formatError, formatPoints, formatTensor } from "./text";
+import { details, formatDifferences, formatError, formatPoints, formatTensor } from "./text";
 
 const looks: Record<Status, { mark: string; color: string }> = {
   passed: { mark: "✓", color: "#2e8b57" },
@@ -46,7 +46,7 @@ function tensorRow(tensor: TensorReport): string {
   const { mark, color } = right ? looks.passed : looks.failed;
   const measured = tensor.state === "right" || tensor.state === "wrong";
   const error = measured ? formatError(tensor.error) || "large" : escapeHtml(tensor.says);
-  const differences = tensor.differences === undefined ? "" : formatError(tensor.differences);
+  const differences = formatDifferences(tensor);
   return (
     `<tr style="background:none">${cell(`<span style="color:${color}">${mark}</span> <code>${escapeHtml(formatTensor(tensor))}</code>`)}` +
     `${cell(error)}${cell(measured ? formatError(tensor.allowed) : "")}${cell(differences)}</tr>`

@@ -24,6 +24,8 @@ export interface TensorReport {
   allowed: number;
   /** The student's distance from finite differences on the first instance, relative to max|r|. */
   differences?: number;
+  /** Of how many of its numbers. */
+  differenced?: { numbers: number; of: number };
   /** The worst elements, at most five, of the first instance that is wrong. */
   worst?: Entry[];
   cosine?: number;

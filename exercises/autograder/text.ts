@@ -17,11 +17,19 @@ export function formatTensor({ name, shape }: TensorReport): string {
   return shape.length ? `${name} [${shape.join(", ")}]` : name;
 }
 
+/** Finite differences in words: how well they agree, and on how many numbers where not on all. */
+export function formatDifferences({ differences, differenced }: TensorReport): string {
+  if (differences === undefined || !differenced) return "";
+  const { numbers, of } = differenced;
+  return `${formatError(differences)}${numbers < of ? ` (${numbers} of ${of} numbers)` : ""}`;
+}
+
 function tensorLine(tensor: TensorReport): string {
-  const off = tensor.state === "right" || tensor.state === "wrong" ? `error ${formatError(tensor.error)}` : tensor.says;
-  const differences = tensor.differences === undefined ? "" : `, finite differences agree to ${formatError(tensor.differences)}`;
-  const state = tensor.state === "right" ? "✓" : "✗";
-  return `    ${state} ${formatTensor(tensor)}: ${off}${tensor.state === "right" ? differences : ""}`;
+  const right = tensor.state === "right";
+  const off = right || tensor.state === "wrong" ? `error ${formatError(tensor.error)}` : tensor.says;
+  const differences = formatDifferences(tensor);
+  const beside = differences && `, ${differences} from finite differences`;
+  return `    ${right ? "✓" : "✗"} ${formatTensor(tensor)}: ${off}${beside}`;
 }
 
 /** Where the numbers are off, for a mistake that the list does not know. */

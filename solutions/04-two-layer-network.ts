@@ -24,7 +24,7 @@ export function networkBackward(
 }
 
 /** Gradient descent: the parameters after `steps` updates, and the loss before each of them. */
-export function train(
+export function trainNetwork(
   W1: Tensor, b1: Tensor, w2: Tensor, b2: number, x: Tensor, y: number, rate: number, steps: number,
 ): { W1: Tensor; b1: Tensor; w2: Tensor; b2: number; losses: number[] } {
   const losses: number[] = [];

@@ -211,7 +211,7 @@ export default defineExercise({
         "table([0, 1].flatMap((t) => [",
         '  { t, function: "f(g(t))", formula: derivativeFG(t), difference: centredDifference(fg, t, 1e-5) },',
         '  { t, function: "g(f(t))", formula: derivativeGF(t), difference: centredDifference(gf, t, 1e-5) },',
-        "]));",
+        "]), undefined, 9);",
       ].join("\n"),
     },
     {

@@ -94,7 +94,7 @@ export default defineExercise({
     "delta2 is the derivative of ½(ŷ - y)² by ŷ: the ½ cancels the 2. dw2 = delta2 · a1, what came from above times what came from below.",
     "delta1: the gradient that arrives at a1 is delta2 · w2, shape [h]. ReLU then lets through only the entries with z1 > 0: multiply by z1.gt(0).",
     "dW1[i][j] = delta1[i] · x[j]: delta1.reshape(h, 1).matmul(x.reshape(1, n)). dx = W1.T.matmul(delta1).",
-    "train: store the loss, get all gradients from one call of networkBackward, and only then replace the four parameters. delta2 is b2's gradient.",
+    "trainNetwork: store the loss, get all gradients from one call of networkBackward, and only then replace the four parameters. delta2 is b2's gradient.",
   ],
   parts: [
     part({
@@ -178,7 +178,7 @@ export default defineExercise({
     part({
       name: "100 steps",
       points: 3,
-      entry: "train",
+      entry: "trainNetwork",
       draw: (random, instance): Network & { rate: number; steps: number } => {
         const network = draw(random, instance);
         return { ...network, x: network.x.mul(0.7), rate: instance === 0 ? 0.01 : 0.005 + 0.01 * random.uniform(), steps: [100, 20, 30, 10][instance % 4] };
@@ -222,8 +222,8 @@ export default defineExercise({
       source: [
         "const W1 = tensor([[0.5, 0.1], [0.2, 0.3]]);",
         "const [b1, w2, x] = [tensor([0, 0]), tensor([0.4, 0.6]), tensor([1, 2])];",
-        "const gradients = networkBackward(W1, b1, w2, 0, x, 1);",
-        'console.log("delta2", gradients.delta2.toFixed(3), " delta1", gradients.delta1.toArray(), " dW1", gradients.dW1.toArray());',
+        "const found = networkBackward(W1, b1, w2, 0, x, 1);",
+        'console.log("delta2", found.delta2.toFixed(3), " delta1", found.delta1.toArray(), " dW1", found.dW1.toArray());',
         "const lossAt = (w: number) => networkForward(tensor([[w, 0.1], [0.2, 0.3]]), b1, w2, 0, x, 1).loss;",
         "console.log(lossAt(0.50001), lossAt(0.49999), (lossAt(0.50001) - lossAt(0.49999)) / 2e-5);",
       ].join("\n"),
@@ -232,7 +232,7 @@ export default defineExercise({
     {
       type: "code",
       source: [
-        "const { losses } = train(W1, b1, w2, 0, x, 1, 0.01, 100);",
+        "const { losses } = trainNetwork(W1, b1, w2, 0, x, 1, 0.01, 100);",
         'lossCurve(losses, { title: "A hundred steps of gradient descent", logY: true, y: "loss ½(ŷ - y)²" });',
       ].join("\n"),
     },

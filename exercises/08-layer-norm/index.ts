@@ -8,10 +8,13 @@ const sizes = [[4, 4], [3, 5], [5, 3], [2, 6]];
 type Args = { dY: Tensor; X: Tensor; gamma: Tensor; beta: Tensor; eps: number };
 
 function draw(random: Rng, instance: number, [N, d] = sizes[instance % sizes.length]): Args {
+  // Rows of different mean and spread, none of them nearly constant: there rounding is all that is left.
+  let X: Tensor;
+  do X = randn([N, d], random).mul(randn([N, 1], random).abs().add(0.5)).add(randn([N, 1], random).mul(2));
+  while (normalise(X, 0).s.min().item() < 0.2);
   return {
     dY: randn([N, d], random),
-    // Rows of different mean and spread.
-    X: randn([N, d], random).mul(randn([N, 1], random).abs().add(0.5)).add(randn([N, 1], random).mul(2)),
+    X,
     gamma: randn([d], random).add(1),
     beta: randn([d], random),
     // Large enough to be seen, and once as small as in practice.

@@ -192,8 +192,8 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "Prediction (lines) against measurement (points): 20 ReLU layers, 1000 inputs at once. He keeps the signal, Xavier loses half of it a layer, and " +
-        "$\\sigma = 0.15$ for everything makes it grow at this width.",
+        "Prediction (lines) against measurement (points): 20 ReLU layers, 300 inputs at once. He keeps the signal, Xavier loses half of it a layer, and " +
+        "$\\sigma = 0.15$ for everything makes it grow at this width. A prediction is an average over all draws; one draw of 128 units wanders around it.",
     },
     {
       type: "code",
@@ -204,7 +204,7 @@ export default defineExercise({
         "const stdOf = { He: weightStd(\"he\", width, width), Xavier: weightStd(\"xavier\", width, width), \"σ = 0.15\": 0.15 };",
         "const curves: Record<string, number[]> = {};",
         "for (const [name, std] of Object.entries(stdOf)) {",
-        "  let a = randn([1000, width], random);",
+        "  let a = randn([300, width], random);",
         "  curves[`${name}, measured`] = [a.square().mean().item()];",
         "  for (let l = 0; l < depth; l++) {",
         "    a = a.matmul(randn([width, width], random).mul(std)).maximum(0);",

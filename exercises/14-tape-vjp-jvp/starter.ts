@@ -15,7 +15,7 @@ export interface Differentiable {
 }
 
 /** Given: the values of all entries at x. */
-export function evaluate(tape: Entry[], x: number[]): number[] {
+export function runTape(tape: Entry[], x: number[]): number[] {
   const v: number[] = [];
   for (const entry of tape) {
     if (entry.op === "input") v.push(x[v.length]);

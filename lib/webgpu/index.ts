@@ -9,6 +9,8 @@ import { adapt, layers } from "./layers";
 
 export { adamwOnGpu, type AdamwOptions } from "./adamw";
 export { GpuTensor, gpuScope } from "./tensor";
+export { emulate, WgslError, type EmulatedShader, type ShaderDispatch } from "./emulate";
+export { runShader } from "./shader";
 
 /** What is known of the GPU that was found. */
 export interface GpuInfo {

@@ -2,7 +2,7 @@ import { ATOMICS, componentwise } from "./builtins";
 import { Place, WgslError } from "./lexer";
 import { Declaration, Expression, FunctionSyntax, ModuleSyntax, Statement, TypeName } from "./syntax";
 import {
-  ArrayType, BOOL, COMPARISONS, F32, I32, Memory, Scalar, ScalarName, Struct, Type, U32, Value, access, alignment, arithmetic, memory,
+  BOOL, COMPARISONS, F32, I32, Memory, Scalar, ScalarName, Struct, Type, U32, Value, access, alignment, arithmetic, memory,
   roundUp, same, scalar, spell, stride, vector, words,
 } from "./types";
 
@@ -13,6 +13,8 @@ export interface Invocation {
   private: Memory;
   /** By index into {@link Module.bindings}. */
   buffers: Memory[];
+  /** Reads of storage buffers so far. */
+  loads: number;
 }
 
 /** One call of one function. */
@@ -286,6 +288,7 @@ export function compile(syntax: ModuleSyntax): Module {
       get: (f) => {
         if (type.kind === "atomic") throw new WgslError("an atomic is read by atomicLoad", place);
         const a = address(f);
+        if (space === "storage") f.invocation.loads++;
         return load(a.memory, a.at);
       },
     };
@@ -962,5 +965,3 @@ export function compile(syntax: ModuleSyntax): Module {
     },
   };
 }
-
-export type { ArrayType };

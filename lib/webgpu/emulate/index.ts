@@ -1,14 +1,14 @@
-import { Module, compile } from "./compile";
-import { Place, WgslError } from "./lexer";
+import { compile, type EntryPoint, type Invocation, type Module } from "./compile";
+import { WgslError, type Place } from "./lexer";
 import { parse } from "./syntax";
-import { Memory, memory, words } from "./types";
+import { memory, words, type Memory } from "./types";
 
 export { WgslError };
 
 /** What a kernel may be given: storage and uniform buffers, as 32-bit words. */
 export type Words = Float32Array | Uint32Array | Int32Array;
 
-export interface Dispatch {
+export interface ShaderDispatch {
   /** Number of workgroups in x, y and z. */
   groups: [number, number?, number?];
   /** Buffers of group 0 by binding number; those declared read_write are written. */
@@ -20,11 +20,12 @@ export interface Dispatch {
 /** A compute shader that runs on the CPU. */
 export interface EmulatedShader {
   readonly entryPoints: { name: string; size: [number, number, number] }[];
-  readonly bindings: { name: string; binding: number; writable: boolean }[];
-  dispatch(run: Dispatch): void;
+  readonly bindings: { name: string; binding: number; writable: boolean; uniform: boolean }[];
+  /** Runs the kernel; its results are then in the buffers. Returns how often its busiest invocation read from storage. */
+  dispatch(run: ShaderDispatch): { loads: number };
 }
 
-/** Loops longer than this, over one dispatch, are taken for endless. */
+/** More than this would take the CPU minutes. */
 const MAX_INVOCATIONS = 1 << 20;
 
 /**
@@ -42,7 +43,7 @@ export function emulate(source: string): EmulatedShader {
   const module = compile(parse(source));
   return {
     entryPoints: module.entries.map(({ name, size }) => ({ name, size })),
-    bindings: module.bindings.map(({ name, binding, writable }) => ({ name, binding, writable })),
+    bindings: module.bindings.map(({ name, binding, writable, uniform }) => ({ name, binding, writable, uniform })),
     dispatch(run) {
       const entry = run.entryPoint === undefined ? module.entries[0] : module.entries.find((e) => e.name === run.entryPoint);
       if (!entry) throw new WgslError(run.entryPoint ? `there is no @compute function ${run.entryPoint}` : "there is no @compute function");
@@ -64,7 +65,7 @@ export function emulate(source: string): EmulatedShader {
 
       const backwards = buffers.map((b) => b.slice());
       pass(module, entry, groups, backwards, true);
-      pass(module, entry, groups, buffers, false);
+      const loads = pass(module, entry, groups, buffers, false);
       module.bindings.forEach((b, i) => {
         if (!b.writable) return;
         const at = bits(buffers[i]).findIndex((word, j) => word !== bits(backwards[i])[j]);
@@ -74,6 +75,7 @@ export function emulate(source: string): EmulatedShader {
           );
         }
       });
+      return { loads };
     },
   };
 }
@@ -87,8 +89,9 @@ const view = (name: string, a: Words): Memory => ({
   u32: bits(a),
 });
 
-/** One dispatch: every workgroup in turn, its invocations in turn from barrier to barrier. */
-function pass(module: Module, entry: Module["entries"][number], groups: [number, number, number], buffers: Words[], reverse: boolean): void {
+/** One dispatch: every workgroup in turn, its invocations in turn from barrier to barrier. Returns the most loads of an invocation. */
+function pass(module: Module, entry: EntryPoint, groups: [number, number, number], buffers: Words[], reverse: boolean): number {
+  let most = 0;
   const memories = buffers.map((b, i) => view(module.bindings[i].name, b));
   const [sx, sy, sz] = entry.size;
   const total = groups[0] * groups[1] * groups[2];
@@ -96,10 +99,12 @@ function pass(module: Module, entry: Module["entries"][number], groups: [number,
     const g = reverse ? total - 1 - n : n;
     const id = [g % groups[0], Math.floor(g / groups[0]) % groups[1], Math.floor(g / (groups[0] * groups[1]))];
     const workgroup = memory("workgroup memory", module.workgroupWords);
+    const invocations: Invocation[] = [];
     const running = Array.from({ length: sx * sy * sz }, (_, k) => {
       const i = reverse ? sx * sy * sz - 1 - k : k;
       const local = [i % sx, Math.floor(i / sx) % sy, Math.floor(i / (sx * sy))];
-      const invocation = {
+      const invocation: Invocation = {
+        loads: 0,
         workgroup,
         private: memory("private memory", module.privateWords),
         buffers: memories,
@@ -112,6 +117,7 @@ function pass(module: Module, entry: Module["entries"][number], groups: [number,
         },
       };
       module.initialisePrivate(invocation);
+      invocations.push(invocation);
       return entry.start(invocation);
     });
     for (;;) {
@@ -122,5 +128,7 @@ function pass(module: Module, entry: Module["entries"][number], groups: [number,
         throw new WgslError("only some invocations of the workgroup reach this barrier", waiting[0]);
       }
     }
+    for (const { loads } of invocations) most = Math.max(most, loads);
   }
+  return most;
 }

@@ -53,7 +53,7 @@ async function run(args: string[]): Promise<number> {
     port: 0,
     token: values.token,
     defaultKernel: "gradbook",
-    cullIdleSeconds: cull * 60,
+    cullIdleSeconds: process.env.GRADBOOK_CULL_SECONDS ? Number(process.env.GRADBOOK_CULL_SECONDS) : cull * 60,
     course: { progressFile: progressFile(), grader: [process.execPath, path.join(home, "bin", "gradbook.js"), "grade"] },
     pageConfig: process.env.GRADBOOK_PAGE_CONFIG ? (JSON.parse(process.env.GRADBOOK_PAGE_CONFIG) as Record<string, unknown>) : undefined,
     onShutdown: () => stop("asked by the page"),

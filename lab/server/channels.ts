@@ -34,10 +34,11 @@ export class Conversation {
   #closed = false;
 
   constructor(readonly kernel: Kernel, readonly onClose: () => void) {
-    this.#open();
     kernel.on("status", this.#deliver);
-    kernel.on("reconnect", this.#reopen);
+    kernel.on("down", this.#pause);
+    kernel.on("reconnect", this.#open);
     kernel.once("dead", this.#end);
+    this.#open();
   }
 
   /** Hands the conversation to a WebSocket; an older one of the same session is let go. */
@@ -90,7 +91,7 @@ export class Conversation {
     while (this.#missedBytes > KEPT_BYTES) this.#missedBytes -= sizeOf(this.#missed.shift()!);
   };
 
-  #open(): void {
+  readonly #open = (): void => {
     const { kernel } = this;
     this.#shell = new Dealer({ linger: 0, sendHighWaterMark: 0, receiveHighWaterMark: 0 });
     this.#control = new Dealer({ linger: 0, sendHighWaterMark: 0, receiveHighWaterMark: 0 });
@@ -107,7 +108,7 @@ export class Conversation {
       void this.#listen(channel, socket).catch(() => undefined);
     }
     this.#startNudge();
-  }
+  };
 
   async #listen(channel: Message["channel"], socket: Dealer | Subscriber): Promise<void> {
     for await (const frames of socket) {
@@ -148,10 +149,10 @@ export class Conversation {
     for (const message of waiting) this.#send(message);
   }
 
-  /** After a restart: fresh sockets, so that nothing meant for the old process reaches the new one. */
-  readonly #reopen = (): void => {
+  /** What the page sends from now on is for the process that comes next. */
+  readonly #pause = (): void => {
+    this.#waiting ??= [];
     this.#closeSockets();
-    this.#open();
   };
 
   #closeSockets(): void {
@@ -164,7 +165,8 @@ export class Conversation {
     this.#closed = true;
     clearTimeout(this.#expiry);
     this.kernel.off("status", this.#deliver);
-    this.kernel.off("reconnect", this.#reopen);
+    this.kernel.off("down", this.#pause);
+    this.kernel.off("reconnect", this.#open);
     this.kernel.off("dead", this.#end);
     this.#closeSockets();
     this.#socket?.close(1000);

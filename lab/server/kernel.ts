@@ -35,10 +35,10 @@ const START_DEADLINE_MS = 60_000;
 const STOP_PATIENCE_MS = 5_000;
 
 /**
- * Events: "status" (message) when we have something to say on iopub in the kernel's place, "reconnect" when a new process
- * stands behind the same ports, "dead" once it is gone for good.
+ * Events: "status" (message) when we have something to say on iopub in the kernel's place, "down" when the process ends or is
+ * about to, "reconnect" when a new one stands behind the same ports, "dead" once it is gone for good.
  */
-export class Kernel extends EventEmitter<{ status: [Message]; reconnect: []; dead: [] }> {
+export class Kernel extends EventEmitter<{ status: [Message]; down: []; reconnect: []; dead: [] }> {
   readonly id = randomUUID();
   state: KernelState = "starting";
   lastActivity = new Date();
@@ -189,6 +189,7 @@ export class Kernel extends EventEmitter<{ status: [Message]; reconnect: []; dea
     if (this.#stopping || this.#child !== child) return;
     this.#restarts = Date.now() - this.#startedAt > LIVED_LONG_MS ? 1 : this.#restarts + 1;
     if (this.#restarts > RESTARTS_IN_A_ROW) return this.#giveUp();
+    this.emit("down");
     this.#say("restarting");
     try {
       await this.#launch();
@@ -213,6 +214,7 @@ export class Kernel extends EventEmitter<{ status: [Message]; reconnect: []; dea
 
   /** The restart that the user asked for. It says nothing on iopub: the page knows. */
   async restart(): Promise<void> {
+    this.emit("down");
     await this.#stop(true);
     this.#stopping = false;
     this.#restarts = 0;

@@ -1,0 +1,55 @@
+/**
+ * Times of gradbook's tiers beside PyTorch's (Debian's python3-torch, with OpenBLAS from libopenblas0-pthread) and, where
+ * `npm ci --prefix bench/cpu/peers` has installed them, other JavaScript libraries', all in one run.
+ *
+ *     npx ts-node -T bench/cpu/run.ts
+ */
+
+import { spawnSync } from "node:child_process";
+import { cpus } from "node:os";
+import path from "node:path";
+
+type Times = Record<string, number>;
+
+const here = __dirname;
+const env = { ...process.env, OMP_WAIT_POLICY: "passive" };
+
+function measure(command: string, args: string[], extra: NodeJS.ProcessEnv = {}): Times | undefined {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8", env: { ...env, ...extra }, cwd: path.join(here, "../..") });
+  if (status !== 0) {
+    console.error(`left out: ${path.basename(args.at(-1) ?? command)} (${stderr.trim().split("\n").at(-1)})`);
+    return undefined;
+  }
+  const times = JSON.parse(stdout.trim().split("\n").at(-1)!) as Times;
+  return Object.keys(times).length > 0 ? times : undefined;
+}
+
+const tsNode = ["-r", "ts-node/register/transpile-only"];
+const ours = path.join(here, "ours.ts");
+const pytorch = path.join(here, "peers", "pytorch.py");
+const peer = (file: string): string => path.join(here, "peers", file);
+
+const columns: [string, Times | undefined][] = [
+  ["PyTorch, 1 thread", measure("/usr/bin/python3", [pytorch, "1"], { OPENBLAS_NUM_THREADS: "1" })],
+  ["plain TypeScript", measure(process.execPath, [...tsNode, ours, "cpu"])],
+  ["wasm", measure(process.execPath, [...tsNode, ours, "wasm"])],
+  ["wasm, relaxed", measure(process.execPath, ["--experimental-wasm-relaxed-simd", ...tsNode, ours, "wasm", "relaxed"])],
+  ["tfjs-wasm", measure(process.execPath, [peer("tfjs.mjs")])],
+  ["onnxruntime-node", measure(process.execPath, [peer("onnxruntime.mjs")])],
+  ["jax-js wasm", measure(process.execPath, [peer("jax.mjs")])],
+];
+
+const reference = columns[0][1];
+const measured = columns.filter((column): column is [string, Times] => column[1] !== undefined);
+console.log(`${cpus()[0].model}, Node ${process.versions.node}. Milliseconds, and in brackets the ratio to PyTorch on one thread.\n`);
+console.log(`| forward + backward, float32 | ${measured.map(([name]) => name).join(" | ")} |`);
+console.log(`|---|${measured.map(() => "---").join("|")}|`);
+for (const name of Object.keys(measured[0]?.[1] ?? {})) {
+  const cells = measured.map(([, times]) => {
+    const t = times[name];
+    if (t === undefined) return "";
+    const ratio = reference && times !== reference ? ` (${(t / reference[name]).toFixed(2)})` : "";
+    return `${t < 10 ? t.toFixed(2) : t.toFixed(0)}${ratio}`;
+  });
+  console.log(`| ${name} | ${cells.join(" | ")} |`);
+}

@@ -102,8 +102,8 @@ function draw(nodes: readonly GraphNode[], title: string): string {
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img" ` +
     `aria-label="${escape(title)}" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11">` +
-    `<title>${escape(title)}</title><defs><marker id="gb-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" ` +
-    `markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>` +
+    `<title>${escape(title)}</title><defs><marker id="gb-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="9" ` +
+    `markerHeight="9" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>` +
     `<rect width="${w}" height="${h}" fill="#ffffff"/>${edges.join("")}${boxes.join("")}</svg>`;
 }
 

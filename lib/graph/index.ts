@@ -1,4 +1,4 @@
-export { AnomalyError, firstNonFinite } from "./anomaly";
+export { AnomalyError, detectAnomaly, firstNonFinite } from "./anomaly";
 export { customFunction, type CustomFunction } from "./custom";
 export { Graph, type GraphNode } from "./draw";
 export { fixedPoint, type FixedPointOptions } from "./implicit";

@@ -1,5 +1,6 @@
 export { availableDevices, device, registerDevice, type Device, type DeviceName, type Implementation } from "./device";
 export { defineLayer, type AnyLayer, type Cache, type Layer, type LayerDefinition } from "./layer";
+export { layerScope, observeLayers, type Observation } from "./observe";
 export { type Integers } from "./inputs";
 export { addGradients } from "./fanOut";
 export { type Reduction } from "./reduction";

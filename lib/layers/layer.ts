@@ -15,6 +15,7 @@ import {
   type ReadInputs,
   type SmoothName,
 } from "./inputs";
+import { tell } from "./observe";
 import type { Option, OptionSpecs } from "./options";
 
 type Simplify<T> = { [K in keyof T]: T[K] };
@@ -188,6 +189,7 @@ export function defineLayer<
       const { inputs, own, frozen, on } = read(given, chosen);
       const ran = implementationOn(on, name, cpu, inputs, own);
       const { y, saved } = withDevice(on, () => ran.forward(inputs, own));
+      tell(() => ({ layer: name, pass: "forward", device: on, given: inputs, made: { y } }));
       return { y, cache: new LayerCache(name, inputs, own, saved, y, frozen, on, ran) };
     },
 
@@ -196,7 +198,10 @@ export function defineLayer<
       const [dy, cache] = first instanceof LayerCache ? [undefined, first] : [first, second];
       if (!(cache instanceof LayerCache)) throw new Error(`${name}: backward needs the cache that forward returned`);
       if (cache.layer !== name) throw new Error(`${name}: backward was given the cache of ${cache.layer}`);
-      return withDevice(cache.device, () => collect(cache, readUpstream(name, dy, cache.y)));
+      const upstream = readUpstream(name, dy, cache.y);
+      const gradients = withDevice(cache.device, () => collect(cache, upstream));
+      tell(() => ({ layer: name, pass: "backward", device: cache.device, given: { dy: upstream }, made: gradients }));
+      return gradients;
     },
 
     jvp(given: unknown, moving: Record<string, Tensor | undefined>, chosen?: unknown) {

@@ -1,7 +1,7 @@
 import { gpt2Normal, gpt2Residual, type Initializer } from "../init";
 import { checkInterrupt } from "../interrupt";
 import {
-  attention, embedding, gelu, geluTanh, layerNorm, linear, lora, relu, silu, softmaxCrossEntropy, type AnyLayer, type Integers,
+  attention, embedding, gelu, geluTanh, layerNorm, layerScope, linear, lora, relu, silu, softmaxCrossEntropy, type AnyLayer, type Integers,
 } from "../layers";
 import { arange, ones, Tensor, zeros, type DType, type Rng } from "../tensor";
 
@@ -132,8 +132,9 @@ export class Gpt {
     const { context, blocks, heads, activation, eps } = this.config;
     const p = this.parameters;
     const layers = new Map<string, any>();
-    const keep = (name: string, { y, cache }: { y: Tensor; cache: unknown }): Tensor => {
+    const keep = (name: string, run: () => { y: Tensor; cache: unknown }): Tensor => {
       checkInterrupt();
+      const { y, cache } = layerScope(name, run);
       layers.set(name, cache);
       return y;
     };
@@ -141,28 +142,29 @@ export class Gpt {
     const table: AnyLayer = embedding;
     const lookUp = (E: Tensor, rows: Integers) => table.forward({ E, ids: rows }, { frozen: this.#adapters ? ["E"] : [] });
     const norm = (name: string, x: Tensor, gamma: Tensor, beta: Tensor): Tensor =>
-      keep(name, this.#adapters
+      keep(name, () => this.#adapters
         ? layerNorm.forward({ x, gamma, beta }, { eps, frozen: ["gamma", "beta"] })
         : layerNorm.forward({ x, gamma, beta }, { eps }));
 
-    const e = keep("tokens", lookUp(p.tokens, ids));
+    const e = keep("tokens", () => lookUp(p.tokens, ids));
     const [batch, T] = e.shape;
     if (e.rank !== 3) throw new Error(`Gpt: ids has ${e.rank - 1} dimensions, expected [B, T]`);
     if (T > context) throw new Error(`Gpt: ids has ${T} tokens a row, expected at most the context of ${context}`);
-    const at = keep("positions", lookUp(p.positions, arange(T).astype("int32")));
+    const at = keep("positions", () => lookUp(p.positions, arange(T).astype("int32")));
     let x = e.add(at);
     for (let i = 0; i < blocks; i++) {
       const b = `block${i}.`;
-      const dense = (name: LinearName, input: Tensor): Tensor => keep(b + name, this.#dense(b, name, input));
+      const dense = (name: LinearName, input: Tensor): Tensor => keep(b + name, () => this.#dense(b, name, input));
       const n1 = norm(`${b}norm1`, x, p[`${b}gamma1`], p[`${b}beta1`]);
       const [q, k, v] = (["q", "k", "v"] as const).map((name) => split(dense(name, n1), heads));
-      x = x.add(dense("o", merge(keep(`${b}attention`, attention.forward({ q, k, v }, { causal: true })))));
+      x = x.add(dense("o", merge(keep(`${b}attention`, () => attention.forward({ q, k, v }, { causal: true })))));
       const n2 = norm(`${b}norm2`, x, p[`${b}gamma2`], p[`${b}beta2`]);
-      x = x.add(dense("contract", keep(`${b}activation`, activations[activation].forward({ x: dense("expand", n2) }))));
+      const expanded = dense("expand", n2);
+      x = x.add(dense("contract", keep(`${b}activation`, () => activations[activation].forward({ x: expanded }))));
     }
     const n = norm("norm", x, p.gamma, p.beta);
-    const logits = keep("logits", this.#dense("", "logits", n));
-    const loss = targets === undefined ? NaN : keep("loss", softmaxCrossEntropy.forward({ logits, targets })).item();
+    const logits = keep("logits", () => this.#dense("", "logits", n));
+    const loss = targets === undefined ? NaN : keep("loss", () => softmaxCrossEntropy.forward({ logits, targets })).item();
     return { logits, loss, cache: { layers, batch, tokens: T } };
   }
 
@@ -172,40 +174,40 @@ export class Gpt {
     const gradients: Named = {};
     const { layers } = cache;
     if (!layers.has("loss")) throw new Error("Gpt: backward of a forward without targets, expected forward(ids, targets)");
+    const back = (layer: AnyLayer, name: string, dy?: Tensor): Named => layerScope(name, () => layer.backward(dy, layers.get(name)));
     const denseBack = (b: string, name: string, dy: Tensor): Tensor => {
       checkInterrupt();
-      const { dx, ...own }: Named = this.#adapters && this.#adapted(b, name)
-        ? lora.backward(dy, layers.get(b + name)) as unknown as Named
-        : linear.backward(dy, layers.get(b + name)) as unknown as Named;
+      const layer: AnyLayer = this.#adapters && this.#adapted(b, name) ? lora : linear;
+      const { dx, ...own }: Named = back(layer, b + name, dy);
       // dW, db, dA, dB of this layer become the gradients of W<name>, b<name>, ...
       for (const [d, g] of Object.entries(own)) gradients[`${b}${d.slice(1)}${name}`] = g;
       return dx;
     };
     const normBack = (name: string, dy: Tensor, gamma: string, beta: string): Tensor => {
-      const { dx, dgamma, dbeta } = layerNorm.backward(dy, layers.get(name)) as unknown as Partial<Named>;
+      const { dx, dgamma, dbeta } = back(layerNorm, name, dy) as Partial<Named>;
       if (dgamma) gradients[gamma] = dgamma;
       if (dbeta) gradients[beta] = dbeta;
       return dx!;
     };
 
-    const { dlogits } = softmaxCrossEntropy.backward(layers.get("loss")) as unknown as Named;
+    const { dlogits } = back(softmaxCrossEntropy, "loss");
     let dx = normBack("norm", denseBack("", "logits", dlogits), "gamma", "beta");
     for (let i = blocks - 1; i >= 0; i--) {
       const b = `block${i}.`;
       // x += contract(f(expand(norm2(x)))): dx goes along the skip and through the branch.
       const df = denseBack(b, "contract", dx);
-      const { dx: dexpand } = activations[activation].backward(df, layers.get(`${b}activation`));
+      const { dx: dexpand } = back(activations[activation], `${b}activation`, df);
       dx = dx.add(normBack(`${b}norm2`, denseBack(b, "expand", dexpand), `${b}gamma2`, `${b}beta2`));
       // x += o(attention(q, k, v)): three branches meet at norm1.
       const da = split(denseBack(b, "o", dx), heads);
-      const { dq, dk, dv } = attention.backward(da, layers.get(`${b}attention`)) as unknown as Named;
+      const { dq, dk, dv } = back(attention, `${b}attention`, da);
       const dn1 = denseBack(b, "q", merge(dq)).add(denseBack(b, "k", merge(dk))).add(denseBack(b, "v", merge(dv)));
       dx = dx.add(normBack(`${b}norm1`, dn1, `${b}gamma1`, `${b}beta1`));
     }
     if (!this.#adapters) {
       // Positions were broadcast over the batch: their gradient is the sum over it.
-      gradients.positions = (embedding.backward(dx.sum(0), layers.get("positions")) as unknown as Named).dE;
-      gradients.tokens = (embedding.backward(dx, layers.get("tokens")) as unknown as Named).dE;
+      gradients.positions = back(embedding, "positions", dx.sum(0)).dE;
+      gradients.tokens = back(embedding, "tokens", dx).dE;
     }
     return gradients;
   }

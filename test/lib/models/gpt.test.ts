@@ -3,6 +3,8 @@ import path from "node:path";
 import {
   blockShapes, countParameters, Gpt, gpt, gptShapes, loraShapes, paperBackward, paperForward, paperParameters, type Named, type PaperOptions,
 } from "../../../lib/models";
+import { detectAnomaly } from "../../../lib/graph";
+import { linear } from "../../../lib/layers";
 import { adam } from "../../../lib/optim";
 import { randn, rng, tensor, type Tensor } from "../../../lib/tensor";
 
@@ -87,6 +89,23 @@ describe("Gpt", () => {
     expect(once).toHaveLength(10);
     expect(model.generate([1], 9, { rng: rng(7), temperature: 0 })).toEqual(once);
     expect(() => model.generate([], 1, { rng: rng(1) })).toThrow("ids is empty");
+  });
+  test("detectAnomaly names the layer and its place, forward and backward, and what was already bad on the way in", () => {
+    const sick = (name: string, value: number) => {
+      const m = new Gpt(model.config, Object.fromEntries(Object.entries(model.parameters).map(([n, t]) => [n, t.clone()])));
+      m.parameters[name].data[0] = value;
+      return () => detectAnomaly(() => m.backward(m.forward([[1, 2]], [[2, 3]]).cache));
+    };
+    expect(sick("block0.bq", 0)).not.toThrow();
+    expect(sick("block1.Wv", 1e308)).toThrow(/^anomaly: forward of \w+ in block1\.\w+ made, in y, a/);
+    expect(sick("block1.Wexpand", NaN)).toThrow("anomaly: forward of linear in block1.expand was given, in W, a NaN at [0, 0]");
+    // sqrt' at 0: a constant row into a norm with eps 0 is where backward passes go wrong first.
+    const flat = new Gpt({ ...model.config, eps: 0 }, Object.fromEntries(Object.entries(model.parameters).map(([n, t]) =>
+      [n, /^(tokens|positions)$/.test(n) ? t.mul(0) : t])));
+    expect(() => detectAnomaly(() => flat.forward([[1, 2]]))).toThrow("anomaly: forward of layerNorm in block0.norm1 made, in y, a NaN at [0, 0, 0]");
+    const x = tensor([[-1e200, 1e200]]);
+    const { cache } = linear.forward({ x, W: x });
+    expect(() => detectAnomaly(() => linear.backward(tensor([[1e200]]), cache))).toThrow("anomaly: backward of linear made, in dx, a negative infinity at [0, 0]");
   });
   test("errors", () => {
     expect(() => model.forward([[1, 2, 3, 4, 5, 6]])).toThrow("ids has 6 tokens a row, expected at most the context of 5");

@@ -147,7 +147,9 @@ function execute(name: string, book: Notebook): Notebook {
   try {
     const [input, output] = [path.join(folder, "in.ipynb"), path.join(folder, "out.ipynb")];
     writeFileSync(input, write(book));
-    const { status } = spawnSync(process.execPath, [path.join(root, "bin", "gradbook.js"), "run", input, "--output", output], { stdio: ["ignore", "ignore", "inherit"] });
+    // Not bin/gradbook.js, which would build again if a source was touched since `npm run notebooks` built.
+    const run = `require(${JSON.stringify(path.join(root, "dist", "cli", "main.js"))}).main(process.argv.slice(1))`;
+    const { status } = spawnSync(process.execPath, ["-e", run, "--", "run", input, "--output", output], { stdio: ["ignore", "ignore", "inherit"] });
     if (status !== 0) throw new Error(`${name}: gradbook run ended with code ${status}`);
     const ran = JSON.parse(readFileSync(output, "utf8")) as Notebook;
     return {

@@ -3,7 +3,7 @@ import { WgslError, emulate, type ShaderDispatch, type Words } from "./emulate";
 
 // WebGPU's constants, which Node does not have as globals.
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE] = [0x1, 0x4, 0x8, 0x40, 0x80];
-const READ = 0x1;
+const [READ, COMPUTE] = [0x1, 0x4];
 
 /**
  * Runs a compute shader of your own on the GPU that `webgpu()` finds; its results are then in the buffers of `run.bindings`.
@@ -20,8 +20,14 @@ export async function runShader(source: string, run: ShaderDispatch): Promise<vo
   if (wrong) throw new WgslError(wrong.message, { line: wrong.lineNum, column: wrong.linePos });
 
   device.pushErrorScope("validation");
+  // Not "auto": that would leave out bindings which the text declares and does not use.
+  const layout = device.createBindGroupLayout({
+    entries: bindings.map(({ binding, writable, uniform }) => ({
+      binding, visibility: COMPUTE, buffer: { type: uniform ? "uniform" : writable ? "storage" : "read-only-storage" },
+    })),
+  });
   const pipeline = await device.createComputePipelineAsync({
-    layout: "auto",
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
     compute: { module, entryPoint: run.entryPoint ?? entryPoints[0].name },
   });
   const bound = bindings.map(({ binding, writable, uniform }) => {
@@ -35,7 +41,7 @@ export async function runShader(source: string, run: ShaderDispatch): Promise<vo
   const pass = encoder.beginComputePass();
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
+    layout,
     // The buffer may be padded; a runtime-sized array must see its own length.
     entries: bound.map(({ binding, buffer, words }) => ({ binding, resource: { buffer, size: words.byteLength } })),
   }));

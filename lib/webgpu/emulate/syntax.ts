@@ -6,7 +6,7 @@ export interface TypeName extends Place {
   arguments: (TypeName | Expression)[];
 }
 
-export type Expression = Place &
+export type Expression = Place & { grouped?: boolean } &
   (
     | { kind: "literal"; type: "aint" | "afloat" | "i32" | "u32" | "f32" | "bool"; value: number }
     | { kind: "name"; name: string }
@@ -73,7 +73,7 @@ export interface ModuleSyntax {
 const ASSIGNMENTS = ["=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="];
 const LEVELS = [["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<", ">", "<=", ">="], ["<<", ">>"], ["+", "-"], ["*", "/", "%"]];
 /** Type generators: a `<` after one of these opens a template, not a comparison. */
-const TEMPLATES = ["array", "vec2", "vec3", "vec4", "ptr", "atomic", "bitcast"];
+const TEMPLATES = [...[2, 3, 4].flatMap((c) => [2, 3, 4].map((r) => `mat${c}x${r}`)), "array", "vec2", "vec3", "vec4", "ptr", "atomic", "bitcast"];
 
 /** Reads a WGSL text into its syntax tree. Throws {@link WgslError} at the first thing that is not WGSL. */
 export function parse(source: string): ModuleSyntax {
@@ -132,7 +132,7 @@ export function parse(source: string): ModuleSyntax {
     if (take("(")) {
       const inner = expression();
       expect(")");
-      return inner;
+      return { ...inner, grouped: true };
     }
     if (token.kind === "integer" || token.kind === "float") {
       next();
@@ -187,8 +187,26 @@ export function parse(source: string): ModuleSyntax {
       if (op === undefined) return left;
       const place = where();
       next();
-      left = { ...place, kind: "binary", op, left, right: level(n + 1) };
+      const right = level(n + 1);
+      mayMix(op, left, true, place);
+      mayMix(op, right, false, place);
+      left = { ...place, kind: "binary", op, left, right };
     }
+  };
+
+  /** WGSL has no order among these operators: it wants parentheses. */
+  const mayMix = (op: string, operand: Expression, leftSide: boolean, place: Place): void => {
+    if (operand.kind !== "binary" || operand.grouped) return;
+    const inner = operand.op;
+    const chained = leftSide && inner === op;
+    const bits = ["&", "|", "^"];
+    const allowed =
+      op === "<<" || op === ">>" ? false
+      : bits.includes(op) ? chained
+      : op === "&&" || op === "||" ? chained || !(bits.includes(inner) || inner === "&&" || inner === "||")
+      : LEVELS[5].includes(op) || LEVELS[6].includes(op) ? !(LEVELS[5].includes(inner) || LEVELS[6].includes(inner))
+      : true;
+    if (!allowed) throw new WgslError(`mixing ${inner} and ${op} needs parentheses`, place);
   };
   const additive = (): Expression => level(LEVELS.findIndex((ops) => ops.includes("+")));
   const expression = (): Expression => level(0);

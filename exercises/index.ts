@@ -26,6 +26,8 @@ import bptt from "./23-bptt";
 import transformerBlock from "./24-transformer-block";
 import minimalGpt from "./25-minimal-gpt";
 import mixedPrecision from "./26-mixed-precision";
+import findTheBug from "./27-find-the-bug";
+import wgslSoftmax from "./28-wgsl-softmax";
 
 export const exercises: readonly Exercise[] = [
   scalarChainRule,
@@ -54,6 +56,8 @@ export const exercises: readonly Exercise[] = [
   transformerBlock,
   minimalGpt,
   mixedPrecision,
+  findTheBug,
+  wgslSoftmax,
 ];
 
 /** Finds an exercise by its id ("attention"), its folder ("16-attention") or its number; undefined when there is none. */

@@ -81,6 +81,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: Error) => {
-  console.error(error.message);
+  console.error(error.stack);
   process.exitCode = 1;
 });

@@ -126,9 +126,10 @@ export class Gpt {
 
   /**
    * @param ids [B, T] token numbers. @param targets [B, T] the next ones; without them there is no loss.
-   * @returns logits [B, T, vocabulary].
+   * @returns logits [B, T, vocabulary], and the loss as a number; on a GPU, where a number cannot be had without waiting,
+   * `await (lossTensor as GpuTensor).read()` instead.
    */
-  forward(ids: Integers, targets?: Integers): { logits: Tensor; loss: number; cache: GptCache } {
+  forward(ids: Integers, targets?: Integers): { logits: Tensor; readonly loss: number; lossTensor?: Tensor; cache: GptCache } {
     const { context, blocks, heads, activation, eps } = this.config;
     const p = this.parameters;
     const layers = new Map<string, any>();
@@ -164,8 +165,8 @@ export class Gpt {
     }
     const n = norm("norm", x, p.gamma, p.beta);
     const logits = keep("logits", () => this.#dense("", "logits", n));
-    const loss = targets === undefined ? NaN : keep("loss", () => softmaxCrossEntropy.forward({ logits, targets })).item();
-    return { logits, loss, cache: { layers, batch, tokens: T } };
+    const lossTensor = targets && keep("loss", () => softmaxCrossEntropy.forward({ logits, targets }));
+    return { logits, lossTensor, get loss() { return lossTensor ? lossTensor.item() : NaN; }, cache: { layers, batch, tokens: T } };
   }
 
   /** dL/dparameter for every trainable parameter, under the parameter's own name. */

@@ -80,13 +80,13 @@ function drawEpoch(random: Rng, instance: number): Epoch {
       rate: 0.05 + 0.1 * random.uniform(),
       frozen: instance % 2,
     };
-    // Between the updates' norms, so that clipping is at work in some of them and not in all.
+    // Clipping is to be at work in some updates and not in all, and also for somebody who steps after every micro-batch.
+    const single = (mistake: LoopMistake): boolean => mistake === "step-each";
     const free = epoch(args, () => false).norms;
-    args.maxNorm = 0.7 * Math.min(...free) + 0.3 * Math.max(...free);
-    const { norms } = epoch(args, () => false);
-    const single = epoch(args, (mistake) => mistake === "step-each").norms;
+    args.maxNorm = Math.sqrt(Math.min(...free) * Math.min(Math.max(...free), Math.max(...epoch(args, single).norms)));
     const long = (norm: number): boolean => norm > 1.1 * args.maxNorm;
-    if (norms.some(long) && single.some(long) && norms.some((norm) => norm < 0.9 * args.maxNorm)) return args;
+    const { norms } = epoch(args, () => false);
+    if (norms.some(long) && norms.some((norm) => norm < 0.9 * args.maxNorm) && epoch(args, single).norms.some(long)) return args;
   }
 }
 

@@ -6,7 +6,7 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import {
-  adamW, attention, device, embedding, flashAttention, layerNorm, linear, maxPool2d, mse, randn, relu, rng, softmax, softmaxCrossEntropy, SparseRows,
+  adamW, attention, device, embedding, flashAttention, gpt, layerNorm, linear, maxPool2d, mse, randn, relu, rng, softmax, softmaxCrossEntropy, SparseRows,
   tensor, Tensor, transformerBlock, type AnyLayer,
 } from "../../../lib";
 import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
@@ -209,6 +209,29 @@ describe("training on the GPU", () => {
       device(before);
     }
     for (const name of Object.keys(start) as (keyof Weights)[]) expectClose(await read(onGpu[name]), onCpu[name], 1e-3, name);
+  });
+});
+
+describe("the minimal GPT", () => {
+  gpuIt(`has on the GPU the loss and every gradient that it has in plain TypeScript ${needs}`, async () => {
+    const config = { vocabulary: 11, context: 7, width: 8, heads: 2, blocks: 2 };
+    const ids = tensor(Int32Array.from({ length: 14 }, (_, i) => (i * 5) % 11), [2, 7]);
+    const plain = gpt(config, rng(3), { std: 0.3 });
+    const expected = plain.forward(ids, ids);
+    const gradients = plain.backward(expected.cache);
+    const there = gpt(config, rng(3), { std: 0.3, dtype: "float32" });
+    for (const [name, t] of Object.entries(there.parameters)) there.parameters[name] = GpuTensor.from(t);
+    const before = device("webgpu");
+    try {
+      const { lossTensor, cache } = there.forward(ids, ids);
+      const found = there.backward(cache);
+      expect((await read(lossTensor!)).item()).toBeCloseTo(expected.loss, 5);
+      expect(Object.keys(found).sort()).toEqual(Object.keys(gradients).sort());
+      // db of the keys is 0 but for rounding: measured against the other biases, not against itself.
+      for (const [name, g] of Object.entries(gradients)) if (!name.endsWith(".bk")) expectClose(await read(found[name]), g, 1e-3, name);
+    } finally {
+      device(before);
+    }
   });
 });
 

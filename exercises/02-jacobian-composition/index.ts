@@ -208,7 +208,7 @@ export default defineExercise({
         'console.log("finite differences =", jacobian((x) => {',
         "  const [u1, u2, u3] = g(x).data;",
         "  return tensor([u1 * u2, u2 + u3 ** 2]);",
-        "}, x0).toArray());",
+        '}, x0, { by: "differences" }).toArray());',
       ].join("\n"),
     },
     {

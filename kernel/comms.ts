@@ -1,8 +1,8 @@
 /** Comms: named channels between a cell's code and something in the front end, a widget for instance. */
 import { randomUUID } from "node:crypto";
-import type { Header, Json, Message } from "./wire";
+import type { Json, Message } from "./wire";
 
-type Publish = (type: string, content: Json, buffers?: Uint8Array[], parent?: Partial<Header>) => void;
+type Publish = (type: string, content: Json, buffers?: Uint8Array[]) => void;
 type Listener = (data: unknown, buffers: Uint8Array[]) => void;
 
 /** One open channel. */
@@ -49,9 +49,8 @@ class OpenComm implements Comm {
 export class Comms {
   private readonly targets = new Map<string, (comm: Comm, data: unknown) => void>();
   private readonly comms = new Map<string, OpenComm>();
-  private parent: Partial<Header> | undefined;
 
-  constructor(private readonly send: Publish) {}
+  constructor(readonly publish: Publish) {}
 
   readonly api: CommsApi = {
     register: (target, handler) => void this.targets.set(target, handler),
@@ -63,10 +62,6 @@ export class Comms {
     },
   };
 
-  publish(type: string, content: Json, buffers?: Uint8Array[]): void {
-    this.send(type, content, buffers, this.parent);
-  }
-
   forget(id: string): boolean {
     return this.comms.delete(id);
   }
@@ -76,28 +71,24 @@ export class Comms {
     return Object.fromEntries(open.map((comm) => [comm.id, { target_name: comm.target }]));
   }
 
+  /** A front end's comm_open, comm_msg or comm_close. */
   receive({ header, content, buffers }: Message): void {
-    this.parent = header;
     const id = String(content.comm_id);
     const comm = this.comms.get(id);
-    try {
-      if (header.msg_type === "comm_open") {
-        const target = String(content.target_name);
-        const handler = this.targets.get(target);
-        if (!handler) {
-          this.publish("comm_close", { comm_id: id, data: {} });
-          return;
-        }
-        const opened = new OpenComm(id, target, this);
-        this.comms.set(id, opened);
-        handler(opened, content.data);
-      } else if (header.msg_type === "comm_msg") comm?.messageListener?.(content.data, buffers);
-      else if (header.msg_type === "comm_close" && comm) {
-        this.comms.delete(id);
-        comm.closeListener?.(content.data, buffers);
+    if (header.msg_type === "comm_open") {
+      const target = String(content.target_name);
+      const handler = this.targets.get(target);
+      if (!handler) {
+        this.publish("comm_close", { comm_id: id, data: {} });
+        return;
       }
-    } finally {
-      this.parent = undefined;
+      const opened = new OpenComm(id, target, this);
+      this.comms.set(id, opened);
+      handler(opened, content.data);
+    } else if (header.msg_type === "comm_msg") comm?.messageListener?.(content.data, buffers);
+    else if (header.msg_type === "comm_close" && comm) {
+      this.comms.delete(id);
+      comm.closeListener?.(content.data, buffers);
     }
   }
 }

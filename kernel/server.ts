@@ -1,5 +1,5 @@
 /** Jupyter requests to the session and its answers back: the only place that knows both. */
-import { Batch, captureStreams, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
+import { Batch, captureStreams, currentOutput, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
 import { Comms } from "./comms";
 import { kernelInfo } from "./info";
 import { Session, type Outcome } from "./session";
@@ -13,7 +13,7 @@ class RequestOutput implements Output {
   private readonly batch: Batch;
   private readonly silent: boolean;
 
-  constructor(private readonly server: Server, private readonly request: Message) {
+  constructor(private readonly server: Server, readonly request: Message) {
     this.silent = Boolean(request.content.silent);
     this.batch = new Batch((name, text) => this.publish("stream", { name, text }));
   }
@@ -61,7 +61,10 @@ export class Server {
 
   constructor(readonly wire: Wire, private readonly log: (text: string) => void) {
     this.session = new Session({ folder: process.cwd(), flags: wire.flags });
-    this.comms = new Comms((type, content, buffers, parent) => wire.publish(type, content, parent, {}, buffers));
+    this.comms = new Comms((type, content, buffers) => {
+      const output = currentOutput();
+      wire.publish(type, content, output instanceof RequestOutput ? output.request.header : undefined, {}, buffers);
+    });
     this.session.offer({ comms: this.comms.api });
     captureStreams();
     this.guardProcess();
@@ -221,7 +224,8 @@ export class Server {
       output.publish("execute_result", { execution_count: count, data: outcome.result, metadata: {} });
     }
     const user_expressions = await this.evaluate((content.user_expressions ?? {}) as Record<string, string>, output);
-    reply({ status: "ok", execution_count: count, user_expressions, payload: [] });
+    const payload = outcome.page === undefined ? [] : [{ source: "page", start: 0, data: { "text/plain": outcome.page } }];
+    reply({ status: "ok", execution_count: count, user_expressions, payload });
   }
 
   /** Everything the sockets have received by now is counted in before the line is drawn. */

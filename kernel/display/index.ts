@@ -6,6 +6,7 @@ import { currentOutput, type DisplayOptions } from "./output";
 export { DISPLAY, isBundle, textOf, toBundle, type Displayable, type MimeBundle } from "./bundle";
 export { currentOutput, withOutput, type DisplayOptions, type Output } from "./output";
 export { Batch, captureStreams } from "./streams";
+export { loadTslab } from "./tslab";
 
 export interface ShowOptions extends DisplayOptions {
   /** The value is a MIME bundle already. */
@@ -14,9 +15,9 @@ export interface ShowOptions extends DisplayOptions {
 
 /**
  * Shows a value below the running cell, as a cell's last expression would be shown.
- * Resolves when the value's own display method has answered.
+ * @returns a promise only when the value's own display method does: a cell may end in display(...) and show nothing else
  */
-export function display(value: unknown, options: ShowOptions = {}): Promise<void> {
+export function display(value: unknown, options: ShowOptions = {}): Promise<void> | undefined {
   const { raw, ...rest } = options;
   if (raw && !isBundle(value)) {
     throw new TypeError(`display: with { raw: true } the value should be an object of MIME types, it is ${typeof value}`);
@@ -27,7 +28,7 @@ export function display(value: unknown, options: ShowOptions = {}): Promise<void
   if (bundle instanceof Promise) return bundle.then((data) => output?.display(data, rest));
   // At once: a loop that never waits can draw, too.
   output?.display(bundle, rest);
-  return Promise.resolve();
+  return undefined;
 }
 
 /** Empties the running cell's output; with `wait` only when the next output comes. */

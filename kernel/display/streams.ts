@@ -2,14 +2,17 @@
 import { currentOutput, type Output } from "./output";
 
 const PAUSE_MS = 15;
-const MANY = 1 << 16;
+const MANY_CHARACTERS = 1 << 16;
+/** So many writes in a pause are sent as they come, since a loop that never yields may follow; a flood is gathered. */
+const FEW_WRITES = 20;
 
-/** Gathers what is printed in quick succession into one message. A loop that never yields is flushed from within. */
+/** Gathers what is printed in quick succession into one message. */
 export class Batch {
   private name: "stdout" | "stderr" = "stdout";
   private parts: string[] = [];
   private size = 0;
-  private flushed = 0;
+  private writes = 0;
+  private since = 0;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly send: (name: "stdout" | "stderr", text: string) => void) {}
@@ -20,14 +23,18 @@ export class Batch {
     this.name = name;
     this.parts.push(text);
     this.size += text.length;
-    if (this.size > MANY || (this.parts.length & 15) === 0 && performance.now() - this.flushed > 4 * PAUSE_MS) this.flush();
-    else if (!this.timer) this.timer = originalSetTimeout(() => this.flush(), PAUSE_MS);
+    const now = performance.now();
+    if (now - this.since > PAUSE_MS) {
+      this.since = now;
+      this.writes = 0;
+    }
+    if (++this.writes <= FEW_WRITES || this.size > MANY_CHARACTERS) this.flush();
+    else this.timer ??= originalSetTimeout(() => this.flush(), PAUSE_MS);
   }
 
   flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
-    this.flushed = performance.now();
     if (this.parts.length === 0) return;
     const text = this.parts.join("");
     this.parts = [];

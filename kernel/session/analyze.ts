@@ -19,6 +19,8 @@ export interface CellFacts {
   mentioned: Set<string>;
   /** Module names in import and export declarations, import() and require() of a literal. */
   imports: string[];
+  /** Those of them whose types the checker will ask for. */
+  typedImports: string[];
   /** An `await` outside any function. */
   awaits: boolean;
 }
@@ -35,6 +37,7 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
   const exported = new Set<string>();
   const mentioned = new Set<string>();
   const imports: string[] = [];
+  const typedImports: string[] = [];
   let awaits = false;
 
   const declare = (name: string, fact: Declared): void => {
@@ -108,12 +111,22 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     }
     if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier) {
       const typesOnly = ts.isImportDeclaration(node) ? node.importClause?.isTypeOnly : node.isTypeOnly;
-      if (ts.isStringLiteral(node.moduleSpecifier) && !typesOnly) imports.push(node.moduleSpecifier.text);
-    } else if (ts.isExternalModuleReference(node) && ts.isStringLiteral(node.expression)) imports.push(node.expression.text);
-    else if (ts.isCallExpression(node) && node.arguments.length === 1 && ts.isStringLiteralLike(node.arguments[0])
+      if (ts.isStringLiteral(node.moduleSpecifier)) {
+        typedImports.push(node.moduleSpecifier.text);
+        if (!typesOnly) imports.push(node.moduleSpecifier.text);
+      }
+    } else if (ts.isExternalModuleReference(node) && ts.isStringLiteral(node.expression)) {
+      typedImports.push(node.expression.text);
+      imports.push(node.expression.text);
+    }
+    if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument) && ts.isStringLiteral(node.argument.literal)) {
+      typedImports.push(node.argument.literal.text);
+    }
+    if (ts.isCallExpression(node) && node.arguments.length === 1 && ts.isStringLiteralLike(node.arguments[0])
       && (node.expression.kind === ts.SyntaxKind.ImportKeyword
         || ts.isIdentifier(node.expression) && node.expression.text === "require")) {
       imports.push(node.arguments[0].text);
+      if (node.expression.kind === ts.SyntaxKind.ImportKeyword) typedImports.push(node.arguments[0].text);
     }
     const inside = inFunction || ts.isFunctionLike(node) || ts.isClassStaticBlockDeclaration(node) || ts.isModuleBlock(node);
     ts.forEachChild(node, (child) => visit(child, inside));
@@ -124,5 +137,5 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     visit(statement, false);
   }
   const unexported = [...declared.keys()].filter((name) => !exported.has(name));
-  return { declared, unexported, mentioned, imports, awaits };
+  return { declared, unexported, mentioned, imports, typedImports, awaits };
 }

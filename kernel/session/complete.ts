@@ -45,8 +45,10 @@ export function complete(compiler: Compiler, code: string, offset: number): Comp
   const from = span && span.start <= position ? span.start - start : offset - word.length;
   const prefix = code.slice(from, offset);
   const end = span ? Math.max(offset, span.start + span.length - start) : offset;
+  // Another case is only offered when nothing begins with what was typed.
+  const best = found?.entries.some(({ name }) => rank(name, prefix) === 0) ? 0 : 1;
   const entries = (found?.entries ?? [])
-    .filter(({ name, kind }) => !name.startsWith("$gradbook") && !name.startsWith("__cell_") && rank(name, prefix) < 2 && !(kind === "warning"))
+    .filter(({ name, kind }) => !/^(?:\$gradbook|__cell_)/.test(name) && kind !== "warning" && rank(name, prefix) <= best)
     .sort((a, b) => rank(a.name, prefix) - rank(b.name, prefix) || a.sortText.localeCompare(b.sortText) || (a.name < b.name ? -1 : 1))
     .slice(0, MAX_ITEMS);
   const items = entries.map((entry, i): Completion => {

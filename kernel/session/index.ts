@@ -6,7 +6,7 @@ import path from "node:path";
 import type { ConvertResult, Converter } from "tslab/dist/converter";
 import { createExecutor, type Executor } from "tslab/dist/executor";
 import { clearOutput, display, html, image, input, md, svg, toBundle, withOutput, type MimeBundle, type Output } from "../display";
-import { preloadLibrary } from "../preload";
+import { courseCommands, preloadLibrary } from "../preload";
 import { Compiler, RESULT, type Compiled } from "./compiler";
 import { complete, inspect, isComplete, type Completeness, type Completions, type Inspection } from "./complete";
 import { thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
@@ -21,7 +21,7 @@ export type { CellError } from "./errors";
 export type { Completeness, Completion, Completions, Inspection } from "./complete";
 
 export type Outcome =
-  | { status: "ok"; result?: MimeBundle }
+  | { status: "ok"; result?: MimeBundle; /** A text for the front end's pager. */ page?: string }
   | { status: "error" } & CellError;
 
 export interface ExecuteOptions {
@@ -74,6 +74,7 @@ export class Session {
     });
     this.library = preloadLibrary((name, get) => this.scope.preload(name, get));
     this.offer({ display, html, md, svg, image, input, clearOutput });
+    this.offer({ ...courseCommands(this) });
     (globalThis as Record<symbol, unknown>)[Symbol.for("gradbook.display")] = display;
     this.frameSource = this.createFrameSource();
 
@@ -111,11 +112,12 @@ export class Session {
     this.library.load();
   }
 
-  /** The value of a top-level name, a preloaded one included; undefined when there is none. */
+  /** The value of a name that a cell has declared; undefined when there is none. */
   lookup(name: string): unknown {
     return this.scope.lookup(name);
   }
 
+  /** Whether a cell has declared the name; the library's do not count. */
   isDefined(name: string): boolean {
     return this.scope.isDefined(name);
   }
@@ -145,8 +147,9 @@ export class Session {
 
   private async runMagics(magics: Magics): Promise<Outcome | undefined> {
     const { runMagic } = await import("./magics.js");
-    for (const magic of magics.lines) await runMagic(magic, this.magicHost());
-    if (magics.lines.length > 0 && magics.code.trim() === "") return { status: "ok" };
+    let page: string | undefined;
+    for (const magic of magics.lines) page = await runMagic(magic, this.magicHost()) ?? page;
+    if (magics.lines.length > 0 && magics.code.trim() === "") return { status: "ok", page };
     return undefined;
   }
 
@@ -156,6 +159,10 @@ export class Session {
       names: () => this.compiler.names().map((name): [string, unknown] => [name, this.lookup(name)]),
       reset: () => this.reset(),
       refreshModules: () => this.compiler.refresh(),
+      explain: (name: string) => {
+        const found = inspect(this.compiler, name, name.length);
+        return found && `${found.signature}\n\n${found.documentation}`;
+      },
       run: async (code: string) => {
         const outcome = await this.runCode(code, "%time", false);
         if (outcome.status === "error") throw Object.assign(new Error(outcome.evalue), { outcome });

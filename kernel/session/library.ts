@@ -55,7 +55,7 @@ export class CellLibrary {
    */
   open(code: string, facts: CellFacts, options: { loose: boolean; prefix?: string }): OpenCell {
     this.loose = options.loose;
-    if (!this.nodeTypes && (facts.imports.some((name) => isBuiltin(name)) || facts.mentioned.has("NodeJS"))) this.nodeTypes = true;
+    if (!this.nodeTypes && (facts.typedImports.some((name) => isBuiltin(name)) || facts.mentioned.has("NodeJS"))) this.nodeTypes = true;
     const prelude: string[] = [];
     const imports = new Map<string, string[]>();
     for (const name of this.wanted(facts, options.prefix)) {

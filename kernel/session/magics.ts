@@ -45,6 +45,8 @@ export interface MagicHost {
   names(): [string, unknown][];
   reset(): void;
   refreshModules(): void;
+  /** Signature and documentation of a name, undefined when it is unknown. */
+  explain(name: string): string | undefined;
   /** Runs TypeScript and shows its result. */
   run(code: string): Promise<void>;
 }
@@ -55,6 +57,7 @@ const HELP = `Magics stand on the first lines of a cell.
   %%loose                  checks the cell without TypeScript's strict rules
   %who                     lists the names you have declared
   %reset                   forgets them all
+  %doc NAME                shows what is known about a name
   %npm install PACKAGE...  installs packages beside the notebook
   %%writefile FILE         writes the rest of the cell to a file
   %help                    this list
@@ -62,36 +65,44 @@ In every cell: the whole library by name (Tab completes, Shift+Tab explains), di
 image(file), await input("question"), check("exercise"), hint("exercise"), solution("exercise"), progress().
 `;
 
-/** @throws Error in one sentence for an unknown magic or a wrong argument */
-export async function runMagic({ name, argument, body }: Magic, host: MagicHost): Promise<void> {
+/**
+ * @returns a text for the front end's pager, if that is what the magic makes
+ * @throws Error in one sentence for an unknown magic or a wrong argument
+ */
+export async function runMagic({ name, argument, body }: Magic, host: MagicHost): Promise<string | undefined> {
   switch (name) {
+    case "%doc": {
+      const text = host.explain(argument);
+      if (text === undefined) throw new Error(`%doc: nothing is known about "${argument}"`);
+      return text;
+    }
     case "%help":
       process.stdout.write(HELP);
-      return;
+      return undefined;
     case "%who":
       process.stdout.write(who(host.names()));
-      return;
+      return undefined;
     case "%reset":
       host.reset();
-      return;
+      return undefined;
     case "%time":
     case "%%time": {
       if (argument === "") throw new Error("%time: there is no expression; write %time f(x)");
       const started = performance.now();
       await host.run(argument);
       process.stdout.write(`Wall time: ${(performance.now() - started).toFixed(1)} ms\n`);
-      return;
+      return undefined;
     }
     case "%npm":
       await npm(argument, host);
-      return;
+      return undefined;
     case "%%writefile": {
       if (argument === "") throw new Error("%%writefile: there is no file name");
       const file = path.resolve(host.folder, argument);
       writeFileSync(file, body === "" || body.endsWith("\n") ? body : `${body}\n`);
       host.refreshModules();
       process.stdout.write(`Wrote ${path.relative(host.folder, file)}\n`);
-      return;
+      return undefined;
     }
     default:
       throw new Error(`there is no magic ${name}; %help lists them`);

@@ -4,6 +4,7 @@ import Module, { createRequire, isBuiltin } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import type ts from "typescript";
+import { loadTslab } from "../display";
 import { SourcePositions } from "./positions";
 
 const own: Record<string, string> = {
@@ -98,8 +99,7 @@ export class Modules {
   private load(name: string, folder: string, nodeRequire: NodeJS.Require): unknown {
     if (this.loadedEsm.has(name)) return this.loadedEsm.get(name);
     if (Object.hasOwn(own, name)) return require(own[name]);
-    // tslab's public API shows its values through the same channel as ours; see display/tslab.ts.
-    if (name === "tslab") return require("tslab");
+    if (name === "tslab") return loadTslab();
     if (/^(\.\.?)?\//.test(name) || name === "." || name === "..") {
       const file = this.typescriptFile(path.resolve(folder, name));
       if (file) return this.loadTypeScript(file);

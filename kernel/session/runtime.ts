@@ -35,9 +35,8 @@ export class Scope {
     return this.isDefined(name) ? globals[globalName(name)] : undefined;
   }
 
-  /** True for names a cell declared and for preloaded ones. */
   isDefined(name: string): boolean {
-    return this.declared.has(name) || this.preloaded.has(name);
+    return this.declared.has(name);
   }
 
   reset(): void {

@@ -14,6 +14,7 @@ export type Channel = "shell" | "control" | "stdin" | "iopub";
 export type ToThread =
   | { type: "send"; channel: Channel; frames: (Uint8Array | string)[] }
   | { type: "attached" }
+  | { type: "interrupted" }
   | { type: "close" };
 
 export type FromThread =
@@ -92,7 +93,10 @@ export class Wire {
 
   private dispatch(handlers: WireHandlers, message: FromThread): void {
     if (message.type === "message") handlers.message(message.channel, message.message);
-    else if (message.type === "interrupt") handlers.interrupt(message.cell);
-    else if (message.type === "shutdown") handlers.shutdown();
+    if (message.type === "interrupt") {
+      handlers.interrupt(message.cell);
+      this.post({ type: "interrupted" });
+    }
+    if (message.type === "shutdown") handlers.shutdown();
   }
 }

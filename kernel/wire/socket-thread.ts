@@ -44,23 +44,29 @@ function answer(channel: "shell" | "control", request: Message, content: Json): 
   return publish("status", { execution_state: "idle" }, request);
 }
 
+/** Set while the main thread has not yet taken notice of an interrupt. */
+let unnoticed = false;
+
 /**
  * Stops the running cell in three steps, each tied to its number: a pending await is rejected by the main thread, a loop
- * sees the flag in its guard, and whatever is left of the cell's synchronous part gets SIGINT.
+ * sees the flag in its guard, and whatever is left of the cell's synchronous part gets SIGINT. Between cells the main
+ * thread ends timers; when it takes no notice, a timer's callback loops, and gets the flag.
  */
 function interrupt(): void {
   const cell = Atomics.load(flags, RUNNING);
-  if (cell === 0) return;
-  const running = (): boolean => Atomics.load(flags, RUNNING) === cell;
+  unnoticed = true;
   report({ type: "interrupt", cell });
-  setTimeout(() => running() && Atomics.store(flags, STOP, 1), 20);
-  setTimeout(() => running() && process.kill(process.pid, "SIGINT"), 120);
+  const goesOn = (): boolean => Atomics.load(flags, RUNNING) === cell && (cell !== 0 || unnoticed);
+  setTimeout(() => goesOn() && Atomics.store(flags, STOP, 1), 20);
+  setTimeout(() => cell !== 0 && goesOn() && process.kill(process.pid, "SIGINT"), 120);
 }
 
 /** Leaves even when the main thread is stuck in a loop. */
 function shutdown(): void {
   report({ type: "shutdown" });
-  setTimeout(() => process.kill(process.pid, "SIGTERM"), 1500);
+  // A main thread that only loads something gets longer than one whose cell loops. The sockets keep this thread alive
+  // until the main thread has closed them; then the timer is of no use.
+  setTimeout(() => process.kill(process.pid, "SIGTERM"), Atomics.load(flags, RUNNING) === 0 ? 4000 : 800).unref();
 }
 
 // Until the main thread is ready, kernel_info is answered here: it is the first thing every client waits for.
@@ -95,6 +101,7 @@ async function echo(): Promise<void> {
 port.on("message", (message: ToThread) => {
   if (message.type === "send") void send(message.channel, message.frames);
   else if (message.type === "attached") attached = true;
+  else if (message.type === "interrupted") unnoticed = false;
   else if (message.type === "close") void close();
 });
 

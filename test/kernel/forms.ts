@@ -141,7 +141,7 @@ export const forms: Form[] = [
   ["for await with var", ["for await (var fav of [Promise.resolve(7)]) {}", "fav"], "7"],
   ["await in try and finally", ["let tf = ''; try { await Promise.reject(new Error('e')) } catch (e) { tf += (e as Error).message } finally { tf += await Promise.resolve('f') } tf"], "'ef'"],
   ["await in a pattern's default", ["const { ad = await Promise.resolve(8) } = {} as { ad?: number }", "ad"], "8"],
-  ["await in a class's computed key", ["class Ak { [await Promise.resolve('kk')]() { return 1 } }", "(new Ak() as any).kk()"], "1"],
+  ["await in a computed key", ["const ak = { [await Promise.resolve('kk')]: 1 }", "ak.kk"], "1"],
   ["await of a non-promise", ["await 5"], "5"],
   ["await of Promise.all", ["(await Promise.all([1, Promise.resolve(2)])).length"], "2"],
   ["function hoisted above an await", ["await null; const hv = hf(); function hf() { return 9 }", "hv"], "9"],

@@ -21,6 +21,16 @@ export class Root {
     return Root.segments(apiPath).join("/");
   }
 
+  /** The API path of a file on the disk; undefined when there is none or it is not for the page. */
+  relative(file: string): string | undefined {
+    const apiPath = path.relative(this.dir, file).split(path.sep).join("/");
+    try {
+      return fs.existsSync(this.resolve(apiPath)) ? Root.normal(apiPath) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   /**
    * The file that an API path names. It need not exist, but the folder that it is in must lie inside the root after every link is
    * resolved. Hidden names (and so `.` and `..`) do not exist as far as the page is concerned.

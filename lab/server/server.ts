@@ -85,6 +85,13 @@ export async function startServer(options: LabOptions): Promise<LabServer> {
   api.use(json(LARGEST_REQUEST));
   contentsRoutes(api, contents);
   kernelRoutes(api, kernels, sessions);
+  // The page makes links of the paths in a traceback, those that lead to files it may open.
+  api.get("/resolvePath", (request, response) => {
+    const { path: given = "", kernel } = request.query as Record<string, string | undefined>;
+    const cwd = kernels.list().find(({ id }) => id === kernel)?.cwd ?? root.dir;
+    const inside = root.relative(path.resolve(cwd, given));
+    response.json(inside === undefined ? { resolved: [], unresolved: [] } : { resolved: [{ scope: "server", path: inside }], unresolved: [] });
+  });
   api.get("/", (_, response) => void response.json({ version: "2.14.0" }));
   api.get("/status", (_, response) => {
     const running = kernels.list();

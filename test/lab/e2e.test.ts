@@ -45,8 +45,8 @@ withBrowser("from an open notebook to a drawn plot (needs chromium)", () => {
   }, 90_000);
 
   it("marks a wrong answer wrong, and names the element that is off", async () => {
-    // J_f's last entry is the derivative of u3²; this forgets the 2.
-    await setSource(page, "answer", solution().replace("[0, 1, 2 * u3]", "[0, 1, u3]"));
+    // J_f's last entry is 2 u3.
+    await setSource(page, "answer", solution().replace("[0, 1, 2 * u3]", "[0, 1, 2 * u3 + 0.5]"));
     await runAll();
     const verdict = cell("check").locator(".jp-OutputArea-output");
     await verdict.first().waitFor();

@@ -164,6 +164,13 @@ describe("outside the root", () => {
     expect(fs.readFileSync(path.join(lab.root, ".env"), "utf8")).toBe(SECRET);
   });
 
+  it("no path in a traceback leads out", async () => {
+    const resolve = (given: string) => lab.json<{ resolved: { path: string }[] }>(`/api/resolvePath?path=${encodeURIComponent(given)}`);
+    for (const given of ["/etc/passwd", "../outside.txt", outside, ".env", "link.txt", "linked/outside.txt"]) expect([given, (await resolve(given)).resolved]).toEqual([given, []]);
+    expect((await resolve(path.join(lab.root, "sub", "page.html"))).resolved).toEqual([{ scope: "server", path: "sub/page.html" }]);
+    expect((await resolve("open.txt")).resolved).toEqual([{ scope: "server", path: "open.txt" }]);
+  });
+
   it("a link that stays inside works", async () => {
     await expect(lab.json("/api/contents/fine.txt")).resolves.toMatchObject({ content: "for all" });
   });

@@ -101,7 +101,7 @@ export async function openPage(browser: Browser, url: string, size = { width: 13
   const page = await browser.newPage({ viewport: size });
   const errors: string[] = [];
   page.on("console", (message: ConsoleMessage) => {
-    if (message.type() === "error") errors.push(message.text());
+    if (message.type() === "error") errors.push(`${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => errors.push(String(error.stack ?? error)));
   await page.goto(url);

@@ -1,7 +1,7 @@
 import { heNormal, xavierNormal, type Initializer } from "../init";
 import { checkInterrupt } from "../interrupt";
 import { gelu, layerNorm, leakyRelu, linear, relu, sigmoid, tanh, type AnyLayer } from "../layers";
-import { ones, zeros, type Rng, type Tensor } from "../tensor";
+import { eye, ones, zeros, type Rng, type Tensor } from "../tensor";
 import type { Named } from "./gpt";
 
 const activations = { sigmoid, tanh, relu, gelu, leakyRelu } as const satisfies Record<string, AnyLayer>;
@@ -118,6 +118,23 @@ export class Mlp {
       d = this.#skips(l) ? d.add(branch) : branch;
     }
     return { dx: d, gradients, deltaNorms };
+  }
+
+  /**
+   * The Jacobian of each layer at one input, [out, in] each, first layer first: diag(f'(z)) W, plus I where it skips.
+   * Their product is the net's own Jacobian; `jacobianProduct` compares its norm with the bound.
+   * @param x [1, widths[0]].
+   */
+  jacobians(x: Tensor): Tensor[] {
+    if (this.#norm !== "none") throw new Error(`jacobians: norm is "${this.#norm}", expected a net without norms`);
+    if (x.rank !== 2 || x.shape[0] !== 1) throw new Error(`jacobians: x has shape [${x.shape.join(", ")}], expected [1, in]`);
+    const { cache } = this.forward(x);
+    return cache.linears.map((_, i) => {
+      const l = i + 1, W = this.parameters[`W${l}`], [out] = W.shape;
+      const slope: Tensor = this.#activation(l)?.backward(ones([1, out]), cache.activations[i]).dx ?? ones([1, out]);
+      const J = W.mul(slope.reshape(out, 1));
+      return this.#skips(l) ? J.add(eye(out)) : J;
+    });
   }
 
   #activation(l: number): AnyLayer | undefined {

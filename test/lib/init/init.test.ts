@@ -49,7 +49,7 @@ test("the same seed gives the same weights", () => {
 
 describe("variance propagation, measured", () => {
   const run = (init: (typeof initializers)[string], activation: "identity" | "relu" | "tanh" | "sigmoid") =>
-    propagateVariance({ init, activation, generator: rng(4), depth: 20, width: 96, samples: 48 });
+    propagateVariance({ init, activation, generator: rng(4), depth: 20, width: 64, samples: 32 });
   test("He keeps ReLU's second moment within a small factor over 20 layers, both ways; LeCun halves it each layer", () => {
     const he = run(heNormal, "relu"), lecun = run(lecunNormal, "relu");
     for (const direction of [he.forward[19], he.backward[0]]) {

@@ -136,6 +136,20 @@ describe("exercise 4: twenty layers", () => {
     const { y, cache } = net.forward(randn([1, 3], rng(2)));
     expect([...net.backward(ones(y.shape), cache).dx.data]).toEqual([0, 0, 0]);
   });
+  test.each([false, true])("the layers' Jacobians multiply to the net's own, under the bound of section 2.4 (residual: %p)", (residual) => {
+    const net = mlp({ widths: [3, 5, 5, 2], activation: "tanh", residual }, rng(1));
+    const x = randn([1, 3], rng(2));
+    const J = net.jacobians(x);
+    const product = J.reduce((whole, j) => j.matmul(whole));
+    for (const [row, dy] of [[0, [[1, 0]]], [1, [[0, 1]]]] as const) {
+      const { dx } = net.backward(tensor(dy), net.forward(x).cache);
+      expect(dx.sub(product.slice(row, row + 1)).abs().max().item()).toBeLessThan(1e-14);
+    }
+    const { norms: own, bounds } = jacobianProduct(J);
+    own.forEach((norm, l) => expect(norm).toBeLessThanOrEqual(bounds[l] * (1 + 1e-9)));
+    expect(() => net.jacobians(randn([2, 3], rng(1)))).toThrow("x has shape [2, 3], expected [1, in]");
+    expect(() => mlp({ widths: [2, 2], norm: "pre" }, rng(1)).jacobians(randn([1, 2], rng(1)))).toThrow('norm is "pre"');
+  });
   test("section 6.4: the residual Jacobian's product holds the direct path", () => {
     // With small J_F the product of (I + J_F) stays near I where the plain product is gone.
     const J = Array.from({ length: 20 }, (_, l) => randn([6, 6], rng(l)).mul(0.02));

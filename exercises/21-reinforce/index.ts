@@ -159,7 +159,7 @@ export default defineExercise({
       type: "markdown",
       source:
         "One estimate from 20 tosses, a thousand times, for $L(0) = 2$, $L(1) = 3$: all three have the same mean, the exact gradient. " +
-        "The baseline decides how far they scatter.",
+        "The baseline decides how far they scatter; where a coin has two costs only, the best one leaves no scatter at all.",
     },
     {
       type: "code",

@@ -14,7 +14,7 @@ function drawBlock(random: Rng, [B, T, C, heads]: number[]) {
   };
   return { ...inputs, heads, dy: randn([B, T, C], random) };
 }
-const SHAPES = [[2, 4, 4, 2], [2, 3, 6, 3], [1, 5, 4, 1], [3, 2, 6, 2]];
+const SHAPES = [[2, 4, 4, 2], [1, 3, 6, 3], [2, 5, 3, 1], [3, 2, 4, 2]];
 
 type Mistake =
   | "skip2" | "skip1" | "dy-into-attention" | "skip1-from-dy" | "norms-swapped" | "norm2-skipped" | "norm1-skipped" | "branch-from-output";
@@ -132,34 +132,29 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "Twenty-four of your blocks on top of each other, as they are at the start of training (small weights): with both skips the gradient arrives whole at the first " +
-        "block. Take them out and it dies.",
+        "What the skips carry: the part of dx that is dy itself, and the part that came back through the two branches, against the size of the block's weights. At the start of " +
+        "training (weights near 0.02) a block hands the gradient on as it is, however many of them stand on each other; the branches join in as the weights grow.",
     },
     {
       type: "code",
       source: [
-        "const random = rng(24);",
-        "const [C, T, heads, depth] = [16, 8, 4, 24];",
-        "const weight = (...shape: number[]) => randn(shape, random).mul(0.1);",
-        "const fresh = () => ({",
-        "  gamma1: ones(C), beta1: zeros(C), Wqkv: weight(3 * C, C), bqkv: zeros(3 * C), Wo: weight(C, C), bo: zeros(C),",
-        "  gamma2: ones(C), beta2: zeros(C), W1: weight(4 * C, C), b1: zeros(4 * C), W2: weight(C, 4 * C), b2: zeros(C),",
+        "const [B, T, C, heads] = [2, 8, 16, 4];",
+        "const scales = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];",
+        "const parts = scales.map((scale) => {",
+        "  const random = rng(24);",
+        "  const weight = (...shape: number[]) => randn(shape, random).mul(scale);",
+        "  const { cache } = blockForward({",
+        "    x: randn([B, T, C], random), gamma1: ones(C), beta1: zeros(C), Wqkv: weight(3 * C, C), bqkv: zeros(3 * C), Wo: weight(C, C), bo: zeros(C),",
+        "    gamma2: ones(C), beta2: zeros(C), W1: weight(4 * C, C), b1: zeros(4 * C), W2: weight(C, 4 * C), b2: zeros(C),",
+        "  }, heads);",
+        "  const dy = randn([B, T, C], random);",
+        "  const { dx } = blockBackward(dy, cache);",
+        "  return { whole: dx.norm() / dy.norm(), branches: dx.sub(dy).norm() / dy.norm() };",
         "});",
-        "function norms(skips: boolean): number[] {",
-        "  let x = randn([1, T, C], random);",
-        "  const caches = Array.from({ length: depth }, () => {",
-        "    const { y, cache } = blockForward({ x, ...fresh() }, heads);",
-        "    x = skips ? y : y.sub(x);",
-        "    return cache;",
-        "  });",
-        "  let g = randn([1, T, C], random);",
-        "  return caches.reverse().map((cache) => {",
-        "    const { dx } = blockBackward(g, cache);",
-        "    g = skips ? dx : dx.sub(g);",
-        "    return g.norm();",
-        "  }).reverse();",
-        "}",
-        'gradientNorms({ "with skips": norms(true), "stream taken out": norms(false) }, { x: "block (1 is next to the input)" });',
+        "lines(scales, {",
+        '  "dx, all of it": parts.map(({ whole }) => whole),',
+        '  "what came through the branches": parts.map(({ branches }) => branches),',
+        '}, { logX: true, logY: true, x: "standard deviation of the weights", y: "norm, in units of dy\'s", markers: true });',
       ].join("\n"),
     },
   ],

@@ -205,8 +205,8 @@ export default defineExercise({
       source: [
         "const random = rng(26);",
         "const half16: Half = (x) => (typeof x === \"number\" ? roundTo(x, float16) : castThrough(x as Tensor, float16)) as typeof x;",
-        "const x = half16(randn([16, 8], random).mul(1e-3));",
-        "const [w, target] = [randn([8, 8], random), half16(randn([16, 8], random).mul(1e-3))];",
+        "const x = half16(randn([16, 8], random).mul(2e-4));",
+        "const [w, target] = [randn([8, 8], random), half16(randn([16, 8], random).mul(2e-4))];",
         "const exponents = Array.from({ length: 41 }, (_, i) => i);",
         "const alive = exponents.map((e) => {",
         "  const { scaled } = scaledGradient(half16, x, w, target, 2 ** e);",

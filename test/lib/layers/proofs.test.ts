@@ -16,9 +16,8 @@ describe.each(layerCases)("$name", (entry) => {
   const { layer } = entry;
   const cut = truncated(entry.options(), entry.inputs().x?.shape[1] ?? 0);
 
-  it("has the gradients that differences give", () => {
-    // Truncated backpropagation leaves part of the gradient out on purpose.
-    if (cut) return expect(cut).toBe(true);
+  // Truncated backpropagation leaves part of the gradient out on purpose: PyTorch's tensors and the jvp prove it instead.
+  if (!cut) it("has the gradients that differences give", () => {
     const result = gradcheck(layer, entry.inputs(), { options: entry.options, tolerance: 1e-8, elements: 24 });
     if (!result.passed) throw new Error(String(result));
     expect(Object.values(result.inputs).every((check) => check.undecided === 0)).toBe(true);
@@ -43,8 +42,7 @@ describe.each(layerCases)("$name", (entry) => {
     }
   });
 
-  it("has the derivatives that automatic differentiation of its forward gives", () => {
-    if (cut) return expect(cut).toBe(true);
+  if (!cut) it("has the derivatives that automatic differentiation of its forward gives", () => {
     const inputs = entry.inputs();
     const smooth = Object.fromEntries(smoothInputs(entry, inputs));
     const run = (x: Record<string, Tensor>): Tensor => layer.forward({ ...inputs, ...x }, entry.options()).y;
@@ -58,9 +56,8 @@ describe.each(layerCases)("$name", (entry) => {
     expectClose(jvp(run, smooth, tangents).dy, layer.jvp(inputs, tangents, entry.options()).dy, 1e-10, "dy");
   });
 
-  it("has a backward that can itself be differentiated", () => {
-    // The tangent of the hand-written backward is the Hessian-vector product of L = <y, dy>.
-    if (cut || entry.options().sparse) return expect(true).toBe(true);
+  // The tangent of the hand-written backward is the Hessian-vector product of L = <y, dy>. Sparse rows carry no tangent.
+  if (!cut && !entry.options().sparse) it("has a backward that can itself be differentiated", () => {
     const inputs = entry.inputs();
     const smooth = Object.fromEntries(smoothInputs(entry, inputs));
     const tangents = Object.fromEntries(Object.entries(smooth).map(([name, t]) => [name, randn(t.shape, rng(8))]));

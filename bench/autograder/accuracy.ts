@@ -31,11 +31,11 @@ const count = (who: string, isRight: boolean, accepted: boolean): void => {
   }
 };
 
-/** Backwards of a part by name: the right one, and those with one mistake or two. */
-function* backwards(part: Part): Generator<{ right: boolean; run: Backward }> {
+/** Backwards of a part: the solution's, and those with one mistake or two. */
+function* backwards(part: Part, solution: Record<string, unknown>): Generator<{ right: boolean; run: Backward }> {
   const ids = part.mistakes.map(({ id }) => id);
   // As many right ones as wrong ones, so that both rates rest on enough.
-  for (const _ of ids) yield { right: true, run: (args) => part.attempt(args, never) };
+  for (const _ of ids) yield { right: true, run: (args) => part.call(solution[part.entry], args, solution) as Record<string, unknown> };
   for (const id of ids) yield { right: false, run: (args) => part.attempt(args, (made) => made === id) };
   for (const [i, a] of ids.entries()) {
     for (const b of ids.slice(i + 1)) {
@@ -75,12 +75,13 @@ function safely(accepts: () => boolean): boolean {
 let parts = 0;
 let instances = 0;
 for (const exercise of exercises) {
+  const solution = require(`../../dist/solutions/${exercise.folder}`) as Record<string, unknown>;
   for (const part of exercise.parts as Part[]) {
     if (part.statistical) continue;
     const compared = comparable(part);
     if (compared) parts++;
     for (let trial = 0; trial < trials; trial++) {
-      for (const { right, run } of backwards(part)) {
+      for (const { right, run } of backwards(part, solution)) {
         const accepted = safely(() => ours(exercise, part, run, `bench ${trial}`));
         count("all parts: gradbook", right, accepted);
         instances++;

@@ -10,7 +10,7 @@ import { csvHeader, nbgraderHeader, toCsv, toGradescope, toJson, toNbgrader, toP
 import { generator, pages } from "../grade/page";
 import { progressDisplay } from "../grade/progress";
 import { gradeAll } from "../grade/run";
-import { findSandbox, Pool } from "../grade/sandbox";
+import { compileAhead, findSandbox, Pool } from "../grade/sandbox";
 import { findSubmissions } from "../grade/submission";
 import { UsageError, type Command } from "../main";
 
@@ -114,6 +114,7 @@ async function run(args: string[]): Promise<number> {
   console.error(`Grading ${sources.length} ${sources.length === 1 ? "submission" : "submissions"}; seed ${journal.seed}; isolation: ${sandbox.isolation}${how}, by ${sandbox.tools.join(", ")}.`);
   if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
 
+  if (sources.length > 1) compileAhead();
   const pool = new Pool(sandbox, jobs);
   const stop = new AbortController();
   const onSignal = (): void => {

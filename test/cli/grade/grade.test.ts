@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkS
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync } from "fflate";
-import { findExercise } from "../../../exercises";
+import { exercises, findExercise } from "../../../exercises";
 import { honest } from "./cheats";
 import { notebook, type TestCell } from "./notebooks";
 
@@ -230,6 +230,17 @@ describe("wrong calls", () => {
     expect(stderr).toMatch(says);
     expect(status).toBe(2);
   });
+});
+
+describe("the solutions", () => {
+  it("get every point of the course, in the sandbox", () => {
+    const { stderr } = gradbook("grade", path.join(__dirname, "../../../solutions"), "--json", at("solutions.json"));
+    if (!existsSync(at("solutions.json"))) throw new Error(stderr);
+    const [{ exercises: graded }] = (JSON.parse(readFileSync(at("solutions.json"), "utf8")) as { submissions: Submission[] }).submissions;
+    const lost = graded.flatMap(({ id: name, checks }) => checks.filter(({ status }) => status !== "passed").map(({ message }) => `${name}: ${message}`));
+    expect(lost).toEqual([]);
+    expect(graded.map((e) => e.id)).toEqual(exercises.map((e) => e.id));
+  }, 120_000);
 });
 
 describe("a run that is stopped", () => {

@@ -6,6 +6,9 @@ import {
   roundUp, same, scalar, spell, stride, vector, words,
 } from "./types";
 
+/** Loops that run longer than this, in one invocation, are taken for endless. */
+const MAX_ROUNDS = 1_000_000;
+
 /** What one invocation sees besides its own variables. */
 export interface Invocation {
   builtins: Record<string, Value>;
@@ -15,6 +18,8 @@ export interface Invocation {
   buffers: Memory[];
   /** Reads of storage buffers so far. */
   loads: number;
+  /** Rounds of loops so far. */
+  rounds: number;
 }
 
 /** One call of one function. */
@@ -681,9 +686,13 @@ export function compile(syntax: ModuleSyntax): Module {
   const boolean = (e: Expression, scopes: Scope[]): Code => convert(expression(e, scopes), BOOL, "the condition");
 
   /** Any loop: `before` is asked at the top, `after` runs between rounds and may ask to stop. */
-  function repeat(before: Code | undefined, inside: Step, after: Step | undefined, until: Code | undefined): Step {
+  function repeat(before: Code | undefined, inside: Step, after: Step | undefined, until: Code | undefined, place: Place): Step {
+    const count = (f: Frame): void => {
+      if (++f.invocation.rounds > MAX_ROUNDS) throw new WgslError(`this loop does not end: ${MAX_ROUNDS} rounds in one invocation`, place);
+    };
     const run = (f: Frame): Signal => {
       while (!before || before.get(f)) {
+        count(f);
         const signal = inside.run(f);
         if (signal === Signal.break) break;
         if (signal === Signal.return) return signal;
@@ -697,6 +706,7 @@ export function compile(syntax: ModuleSyntax): Module {
       run,
       *steps(f) {
         while (!before || before.get(f)) {
+          count(f);
           const signal = inside.steps ? yield* inside.steps(f) : inside.run(f);
           if (signal === Signal.break) break;
           if (signal === Signal.return) return signal;
@@ -790,14 +800,14 @@ export function compile(syntax: ModuleSyntax): Module {
         body.loops++;
         const inside = block(s.body, inner, body);
         body.loops--;
-        return sequence([init, repeat(condition, inside, update, undefined)]);
+        return sequence([init, repeat(condition, inside, update, undefined, s)]);
       }
       case "while": {
         const condition = boolean(s.condition, scopes);
         body.loops++;
         const inside = block(s.body, scopes, body);
         body.loops--;
-        return repeat(condition, inside, undefined, undefined);
+        return repeat(condition, inside, undefined, undefined, s);
       }
       case "loop": {
         body.loops++;
@@ -806,7 +816,7 @@ export function compile(syntax: ModuleSyntax): Module {
         const continuing = s.continuing && sequence(s.continuing.map((x) => statement(x, inner, body)));
         const until = s.breakIf && boolean(s.breakIf, inner);
         body.loops--;
-        return repeat(undefined, inside, continuing, until);
+        return repeat(undefined, inside, continuing, until, s);
       }
       case "switch": {
         const value = settle(expression(s.value, scopes));

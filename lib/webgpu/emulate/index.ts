@@ -105,6 +105,7 @@ function pass(module: Module, entry: EntryPoint, groups: [number, number, number
       const local = [i % sx, Math.floor(i / sx) % sy, Math.floor(i / (sx * sy))];
       const invocation: Invocation = {
         loads: 0,
+        rounds: 0,
         workgroup,
         private: memory("private memory", module.privateWords),
         buffers: memories,

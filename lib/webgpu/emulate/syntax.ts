@@ -1,4 +1,4 @@
-import { Place, Token, WgslError, tokens } from "./lexer";
+import { RESERVED, WgslError, tokens, type Place, type Token } from "./lexer";
 
 /** A type as written: `f32`, `array<vec4f, 64>`, `Dims`. */
 export interface TypeName extends Place {
@@ -89,6 +89,12 @@ export function parse(source: string): ModuleSyntax {
   const take = (text: string): boolean => is(text) && (at++, true);
   const expect = (text: string): Token => (is(text) ? next() : fail(JSON.stringify(text)));
   const word = (what: string): Token => (peek().kind === "name" ? next() : fail(what));
+  /** A name that the text gives to something. */
+  const newName = (what: string): Token => {
+    if (RESERVED.has(peek().text)) throw new WgslError(`${peek().text} is a reserved word of WGSL: choose another name`, peek());
+    if (peek().text === "_" || peek().text.startsWith("__")) throw new WgslError(`${peek().text} is no name: names do not begin with two underscores`, peek());
+    return word(what);
+  };
   const where = (): Place => ({ line: peek().line, column: peek().column });
 
   /** `>>` and `>=` at the end of nested templates are one token to the lexer: give back what belongs after the `>`. */
@@ -231,7 +237,7 @@ export function parse(source: string): ModuleSyntax {
       if (take(",")) access = word("an access mode").text;
       closeTemplate();
     }
-    const name = word("a name").text;
+    const name = newName("a name").text;
     const declared = take(":") ? type() : undefined;
     const value = take("=") ? expression() : undefined;
     return { ...place, kind, space, access, name, type: declared, value, attributes: marks };
@@ -355,7 +361,7 @@ export function parse(source: string): ModuleSyntax {
   const parameter = (): Parameter => {
     const marks = attributes();
     const place = where();
-    const name = word("a name").text;
+    const name = newName("a name").text;
     expect(":");
     return { ...place, name, type: type(), attributes: marks };
   };
@@ -369,7 +375,7 @@ export function parse(source: string): ModuleSyntax {
     const marks = attributes();
     const place = where();
     if (take("struct")) {
-      const name = word("the struct's name").text;
+      const name = newName("the struct's name").text;
       expect("{");
       const members: Parameter[] = [];
       while (!is("}")) {
@@ -379,12 +385,12 @@ export function parse(source: string): ModuleSyntax {
       expect("}");
       module.structs.push({ ...place, name, members });
     } else if (take("alias")) {
-      const name = word("a name").text;
+      const name = newName("a name").text;
       expect("=");
       module.aliases.push({ name, type: type() });
       expect(";");
     } else if (take("fn")) {
-      const name = word("the function's name").text;
+      const name = newName("the function's name").text;
       expect("(");
       const parameters: Parameter[] = [];
       while (!is(")")) {

@@ -3,6 +3,8 @@
  * @jest-environment ./test/support/gpu-environment.js
  */
 
+import { gpu } from "../../../lib/webgpu/connect";
+import { RESERVED } from "../../../lib/webgpu/emulate/lexer";
 import { emulate, randn, rng, runShader, webgpu, WgslError } from "../../../lib";
 
 declare const haveGpu: boolean;
@@ -131,6 +133,8 @@ describe("what it refuses, and where", () => {
     ["an unused value", "max(1.0, 2.0);", /the value of max is not used/],
     ["an integer where a float belongs", "var a = 0; a += in0[0];", /\+ of i32 and f32/],
     ["shifts and bits without parentheses", "out[0] = f32(1u << 4u | 3u);", /mixing << and \| needs parentheses/],
+    ["reserved words as names", "var shared = 1.0;", /shared is a reserved word/],
+    ["a loop without end", "var i = 0; while (i < 1) { i = 0; }", /this loop does not end/],
     ["matrices", "let m = mat2x2<f32>(1.0, 0.0, 0.0, 1.0);", /outside the emulated subset/],
   ])("%s", (_name, body, message) => {
     expect(() => evaluate(body)).toThrow(WgslError);
@@ -158,6 +162,19 @@ describe("the same text on a GPU", () => {
     await runShader(softmaxBackward, bind(there));
     const largest = Math.max(...here.map(Math.abs));
     expect(Math.max(...here.map((v, i) => Math.abs(v - there[i])))).toBeLessThan(1e-5 * largest);
+  });
+
+  gpuIt("refuses the same names (needs a Vulkan driver, or Debian's chromium)", async () => {
+    await webgpu();
+    const { device } = gpu();
+    const taken = (await Promise.all([...RESERVED].map(async (name) => {
+      device.pushErrorScope("validation");
+      const module = device.createShaderModule({ code: `fn f() { let ${name} = 1; }` });
+      const { messages } = await module.getCompilationInfo();
+      await device.popErrorScope();
+      return messages.some(({ type }) => type === "error") ? undefined : name;
+    }))).filter(Boolean);
+    expect(taken).toEqual([]);
   });
 
   gpuIt("and the GPU's compiler agrees on the kernels used above (needs a Vulkan driver, or Debian's chromium)", async () => {

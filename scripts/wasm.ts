@@ -1,5 +1,6 @@
 /** Compiles lib/wasm/assembly to WebAssembly, plain and relaxed SIMD, and writes both into one TypeScript module. */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,20 +19,21 @@ if (existsSync(target) && readFileSync(target, "utf8").startsWith(made)) process
 
 const scratch = mkdtempSync(path.join(tmpdir(), "gradbook-wasm-"));
 
-function compile(name: string, features: string): string {
+async function compile(name: string, features: string): Promise<string> {
   const out = path.join(scratch, `${name}.wasm`);
-  const { status } = spawnSync(process.execPath, [
+  const compiler = spawn(process.execPath, [
     asc, "lib/wasm/assembly/index.ts", "-O3", "--noAssert", "--runtime", "stub", "--importMemory", "--sharedMemory",
     "--initialMemory", "2", "--maximumMemory", "65536", "--enable", features, "--disableWarning", "112", "-o", out,
   ], { cwd: root, stdio: "inherit" });
+  const [status] = await once(compiler, "exit");
   if (status !== 0) process.exit(1);
   return readFileSync(out).toString("base64");
 }
 
-writeFileSync(
-  target,
-  made +
-    `export const simd = "${compile("simd", "simd,threads")}";\n` +
-    `export const relaxed = "${compile("relaxed", "simd,threads,relaxed-simd")}";\n`,
-);
-rmSync(scratch, { recursive: true });
+async function main(): Promise<void> {
+  const [simd, relaxed] = await Promise.all([compile("simd", "simd,threads"), compile("relaxed", "simd,threads,relaxed-simd")]);
+  writeFileSync(target, `${made}export const simd = "${simd}";\nexport const relaxed = "${relaxed}";\n`);
+  rmSync(scratch, { recursive: true });
+}
+
+void main();

@@ -11,6 +11,8 @@ import type { LabOptions, LabServer } from "../../lab/server/index.js";
 import { buildFrontend, frontendIsBuilt } from "../../lab/server/index.js";
 
 const home = path.join(__dirname, "..", "..", "..");
+/** This same build as a command of its own. */
+const gradbook = [process.execPath, "-e", `require(${JSON.stringify(path.join(__dirname, "..", "main.js"))}).main(process.argv.slice(1))`, "--"];
 const FIRST_PORT = 8888;
 const PORTS_TRIED = 20;
 
@@ -54,7 +56,7 @@ async function run(args: string[]): Promise<number> {
     token: values.token,
     defaultKernel: "gradbook",
     cullIdleSeconds: process.env.GRADBOOK_CULL_SECONDS ? Number(process.env.GRADBOOK_CULL_SECONDS) : cull * 60,
-    course: { progressFile: progressFile(), grader: [process.execPath, path.join(home, "bin", "gradbook.js"), "grade"] },
+    course: { progressFile: progressFile(), grader: [...gradbook, "grade"] },
     pageConfig: process.env.GRADBOOK_PAGE_CONFIG ? (JSON.parse(process.env.GRADBOOK_PAGE_CONFIG) as Record<string, unknown>) : undefined,
     onShutdown: () => stop("asked by the page"),
   };

@@ -1,0 +1,214 @@
+/** What a student sees and clicks, in the real front end: the course, trust, plots that live, and files that change. */
+import fs from "node:fs";
+import path from "node:path";
+import type { Browser, Page } from "playwright-core";
+import type { Lab } from "./support";
+import { BUILD_TIMEOUT, haveChromium, home, kernelIdle, openBrowser, openPage, run, screenshot, setSource, startLab, temporaryFolder, TOKEN } from "./support";
+
+const NOTEBOOK = "02-jacobian-composition.ipynb";
+const withBrowser = haveChromium ? describe : describe.skip;
+
+withBrowser("in the browser (needs chromium)", () => {
+  let lab: Lab;
+  let browser: Browser;
+  let page: Page;
+  let errors: string[];
+  const file = (name: string) => path.join(lab.root, name);
+  const notebook = (cells: object[], metadata: object = { kernelspec: { name: "gradbook", display_name: "TypeScript (gradbook)", language: "typescript" } }) =>
+    JSON.stringify({ nbformat: 4, nbformat_minor: 5, metadata, cells });
+  const code = (id: string, source: string, outputs: object[] = []) => ({ cell_type: "code", id, metadata: {}, source, outputs, execution_count: null });
+  const open = async (name: string) => {
+    await run(page, "docmanager:open", { path: name });
+    await page.locator(`.jp-NotebookPanel:visible .jp-Notebook .jp-Cell`).first().waitFor();
+  };
+  const solution = () => fs.readFileSync(path.join(home, "solutions", "02-jacobian-composition.ts"), "utf8").replace(/^import .*\n/, "").replace(/^export /gm, "");
+
+  beforeAll(async () => {
+    const root = temporaryFolder("frontend");
+    fs.copyFileSync(path.join(home, "notebooks", NOTEBOOK), path.join(root, NOTEBOOK));
+    fs.writeFileSync(path.join(root, "course.json"), JSON.stringify([{ id: "jacobian-composition", number: 2, title: "Jacobian composition", notebook: NOTEBOOK, points: 10 }]));
+    lab = await startLab(root, { env: { GRADBOOK_PROGRESS: path.join(root, ".progress.json") } });
+    browser = await openBrowser();
+    ({ page, errors } = await openPage(browser, `${lab.url}/lab?token=${TOKEN}`));
+  }, BUILD_TIMEOUT);
+
+  afterAll(async () => {
+    await browser?.close();
+    await lab?.stop();
+  });
+
+  it("the launcher shows our kernel first", async () => {
+    await page.locator(".jp-LauncherCard").first().waitFor();
+    await expect(page.locator(".jp-LauncherCard").first().getAttribute("title")).resolves.toContain("TypeScript (gradbook)");
+  }, 60_000);
+
+  describe("the course", () => {
+    const item = () => page.locator('.gradbook-course-item[data-exercise="jacobian-composition"]');
+    const status = (wanted: string) => item().locator(`.gradbook-course-mark[data-status="${wanted}"]`).waitFor();
+
+    it("lists the exercises, and opens one by keyboard", async () => {
+      await run(page, "application:activate-by-id", { id: "gradbook-course" }).catch(() => undefined);
+      await page.locator('.jp-SideBar [data-id="gradbook-course"]').click();
+      await page.getByRole("progressbar", { name: "Points reached" }).waitFor();
+      await status("not attempted");
+      await page.getByRole("button", { name: /^Open exercise 2/ }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByRole("button", { name: "Check exercise 2" }).waitFor();
+      await kernelIdle(page);
+    }, 60_000);
+
+    it("checks, marks what failed, and gives hints step by step", async () => {
+      await setSource(page, "answer", solution().replace("[0, 1, 2 * u3]", "[0, 1, u3]"));
+      await page.getByRole("button", { name: "Check exercise 2" }).click();
+      await status("failed");
+      const hints = item().locator(".gradbook-course-hints li");
+      await page.getByRole("button", { name: "Next hint" }).click();
+      await hints.nth(0).waitFor();
+      await page.getByRole("button", { name: "Next hint" }).click();
+      await hints.nth(1).waitFor();
+      await expect(hints.nth(0).innerText()).resolves.toMatch(/^Hint 1 of/);
+      await expect(hints.nth(1).innerText()).resolves.toMatch(/^Hint 2 of/);
+      await screenshot(page, "course");
+    }, 60_000);
+
+    it("has a Check button on answer cells only", async () => {
+      const button = page.locator('.jp-NotebookPanel:visible [data-jp-item-name="gradbook-check"]:visible');
+      await page.locator(".jp-NotebookPanel:visible .jp-MarkdownCell").first().click();
+      await button.waitFor({ state: "hidden" });
+      await setSource(page, "answer", solution());
+      await page.locator(".jp-NotebookPanel:visible .jp-CodeCell").first().click();
+      await button.waitFor();
+      await button.click();
+      await status("passed");
+      await expect(page.getByRole("progressbar", { name: "Points reached" }).getAttribute("aria-valuenow")).resolves.toBe("10");
+    }, 60_000);
+
+    it("submits: saves, grades apart from the kernel, shows the report", async () => {
+      await page.locator('.jp-NotebookPanel:visible [data-jp-item-name="gradbook-submit"]').click();
+      const report = page.locator(".gradbook-report");
+      await report.waitFor({ timeout: 60_000 });
+      await expect(report.locator("h1").innerText()).resolves.toBe("10 of 10 points");
+      await expect(report.locator(".gradbook-report-check").count()).resolves.toBe(4);
+      expect(fs.readFileSync(file(NOTEBOOK), "utf8")).toContain("2 * u3");
+      await screenshot(page, "submit");
+      await run(page, "application:close");
+    }, 90_000);
+  });
+
+  describe("plots", () => {
+    const plot = () => page.locator(".jp-NotebookPanel:visible .js-plotly-plot");
+    const pointCount = () => page.evaluate(() => {
+      const nodes = [...document.querySelectorAll<HTMLElement & { data?: { x: number[] }[] }>(".js-plotly-plot")].filter((node) => node.offsetParent);
+      return nodes.at(-1)?.data?.[0]?.x?.length ?? 0;
+    });
+
+    beforeAll(async () => {
+      fs.writeFileSync(file("plots.ipynb"), notebook([
+        code("live", 'const live = livePlot({ curves: ["loss"], rate: 30 });\nfor (let i = 0; i < 40; i++) { await live.add(i, { loss: 1 / (i + 1) }); await new Promise((r) => setTimeout(r, 40)); }\nlive.done();'),
+        code("bare", '({ [Symbol.for("Jupyter.display")]: () => ({ "application/vnd.plotly.v1+json": { data: [{ x: [1, 2], y: [3, 4] }], layout: {} }, "text/plain": "plot" }) })'),
+      ]));
+      await open("plots.ipynb");
+      await kernelIdle(page);
+    }, 60_000);
+
+    it("grow in place while a loop runs: one plot, the same element, all points", async () => {
+      await run(page, "notebook:run-cell");
+      await plot().first().waitFor();
+      const element = await plot().first().elementHandle();
+      await page.waitForFunction((node) => (node as unknown as { data: { x: number[] }[] }).data?.[0]?.x.length === 40, element);
+      await kernelIdle(page);
+      await expect(plot().count()).resolves.toBe(1);
+      await expect(pointCount()).resolves.toBe(40);
+      await expect(element!.evaluate((node) => node.isConnected)).resolves.toBe(true);
+    }, 60_000);
+
+    it("take the theme's colours, and change them with it", async () => {
+      await run(page, "notebook:run-all-cells");
+      await kernelIdle(page);
+      const label = plot().last().locator(".xtick text").first();
+      await label.waitFor();
+      const fill = () => label.evaluate((node) => getComputedStyle(node).fill);
+      const light = await fill();
+      await run(page, "apputils:change-theme", { theme: "JupyterLab Dark" });
+      await page.waitForFunction(([before]) => {
+        const nodes = [...document.querySelectorAll(".js-plotly-plot")].filter((node) => (node as HTMLElement).offsetParent);
+        const text = nodes.at(-1)?.querySelector(".xtick text");
+        return text && getComputedStyle(text).fill !== before;
+      }, [light]);
+      await screenshot(page, "dark");
+      await run(page, "apputils:change-theme", { theme: "JupyterLab Light" });
+    }, 60_000);
+
+    it("follow the width of the page, and go with their output", async () => {
+      const width = () => plot().last().locator("svg.main-svg").first().evaluate((svg) => svg.getBoundingClientRect().width);
+      const before = await width();
+      await page.setViewportSize({ width: 1024, height: 768 });
+      await page.waitForFunction((wide) => {
+        const nodes = [...document.querySelectorAll(".js-plotly-plot")].filter((node) => (node as HTMLElement).offsetParent);
+        return (nodes.at(-1)?.querySelector("svg.main-svg")?.getBoundingClientRect().width ?? wide) < wide - 100;
+      }, before);
+      await page.setViewportSize({ width: 1366, height: 768 });
+      await run(page, "editmenu:clear-all");
+      await page.waitForFunction(() => ![...document.querySelectorAll(".js-plotly-plot")].some((node) => (node as HTMLElement).offsetParent));
+    }, 60_000);
+  });
+
+  describe("an untrusted notebook", () => {
+    const evil = [{ output_type: "display_data", metadata: {}, data: { "text/html": '<b class="seen">text</b><img src="x" onerror="window.attacked = 1"><script>window.attacked = 2</script>' } }];
+    const attacked = () => page.evaluate(() => (window as unknown as { attacked?: number }).attacked);
+    const reopen = async () => {
+      await run(page, "docmanager:open", { path: "evil.ipynb" });
+      await page.locator(".jp-NotebookPanel:visible .seen").waitFor();
+    };
+
+    it("shows its outputs without their scripts, until the user trusts it", async () => {
+      fs.writeFileSync(file("evil.ipynb"), notebook([code("e", "1", evil)]));
+      await reopen();
+      await expect(attacked()).resolves.toBeUndefined();
+      // As the page's own Trust command does, through the server's signatures.
+      await run(page, "application:close");
+      await lab.json("/api/contents/evil.ipynb/trust", "POST");
+      await reopen();
+      await page.waitForFunction(() => (window as unknown as { attacked?: number }).attacked === 2);
+      await run(page, "application:close");
+    }, 60_000);
+
+    it("is untrusted again when someone changes it on the disk", async () => {
+      await page.evaluate(() => delete (window as unknown as { attacked?: number }).attacked);
+      fs.writeFileSync(file("evil.ipynb"), notebook([code("e", "2", evil)]));
+      await reopen();
+      await expect(attacked()).resolves.toBeUndefined();
+      await run(page, "application:close");
+    }, 60_000);
+  });
+
+  it("a notebook that changed on the disk is not saved over without asking", async () => {
+    fs.writeFileSync(file("two.ipynb"), notebook([code("a", "1")]));
+    await open("two.ipynb");
+    await kernelIdle(page);
+    await setSource(page, "a", "mine");
+    // Newer than what the page has read by more than the slack that JupyterLab allows.
+    fs.writeFileSync(file("two.ipynb"), notebook([code("a", "theirs")]));
+    fs.utimesSync(file("two.ipynb"), new Date(), new Date(Date.now() + 60_000));
+    void run(page, "docmanager:save").catch(() => undefined);
+    const dialog = page.locator(".jp-Dialog");
+    await dialog.waitFor();
+    await expect(dialog.innerText()).resolves.toMatch(/changed on disk/i);
+    expect(fs.readFileSync(file("two.ipynb"), "utf8")).toContain("theirs");
+    await screenshot(page, "changed-on-disk");
+    await dialog.getByRole("button", { name: "Revert" }).click();
+    await dialog.waitFor({ state: "hidden" });
+  }, 60_000);
+
+  it("a notebook that is none is one sentence in the page", async () => {
+    fs.writeFileSync(file("broken.ipynb"), "{ not json");
+    void run(page, "docmanager:open", { path: "broken.ipynb" }).catch(() => undefined);
+    const dialog = page.locator(".jp-Dialog");
+    await dialog.waitFor();
+    await expect(dialog.innerText()).resolves.toContain('"broken.ipynb" is not a notebook: its JSON breaks at line 1');
+    await screenshot(page, "broken");
+    await page.keyboard.press("Escape");
+    // This refusal, and nothing else, is an error in the console.
+    expect(errors.filter((error) => !error.includes("broken.ipynb"))).toEqual([]);
+  }, 60_000);
+});

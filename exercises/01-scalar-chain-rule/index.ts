@@ -17,8 +17,10 @@ function slopes(t: Tensor, fAfterG: boolean, made: (mistake: SlopeMistake) => bo
   const [outer, inner] = fAfterG !== made("order") ? [f, g] : [g, f];
   const kept = (h: Scalar): boolean => !made(h === f ? "square-factor" : "three");
   const sign = made("sine-sign") ? -1 : 1;
-  const at = (x: number): number =>
-    sign * outer.slope(made("outer-at-t") ? x : inner.value(x), kept(outer)) * (made("inner-missing") ? 1 : inner.slope(x, kept(inner)));
+  const at = (x: number): number => {
+    const outerSlope = outer.slope(made("outer-at-t") ? x : inner.value(x), kept(outer));
+    return sign * outerSlope * (made("inner-missing") ? 1 : inner.slope(x, kept(inner)));
+  };
   return { dt: t.map(at) };
 }
 

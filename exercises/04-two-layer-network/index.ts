@@ -21,9 +21,8 @@ function draw(random: Rng, instance: number, [h, n] = sizes[instance % sizes.len
     const open = Array.from(z1.data, (z) => z > 0);
     const up = Array.from(network.w2.data, (w) => w * (yhat - network.y) > 0);
     const seen = new Set(open.map((o, i) => `${o}${up[i]}`));
-    if ((h > 3 ? seen.size === 4 : seen.size >= 3 && seen.has("truefalse") && seen.has("falsetrue")) && Math.abs(yhat - network.y) > 0.3) {
-      return network;
-    }
+    const mixed = h > 3 ? seen.size === 4 : seen.size === 3 && seen.has("truefalse") && seen.has("falsetrue");
+    if (mixed && Math.abs(yhat - network.y) > 0.3) return network;
   }
 }
 
@@ -96,6 +95,7 @@ export default defineExercise({
     "dW1[i][j] = delta1[i] · x[j]: delta1.reshape(h, 1).matmul(x.reshape(1, n)). dx = W1.T.matmul(delta1).",
     "trainNetwork: store the loss, get all gradients from one call of networkBackward, and only then replace the four parameters. delta2 is b2's gradient.",
   ],
+  withholds: ["linear", "relu", "mse"],
   parts: [
     part({
       name: "forward",
@@ -181,7 +181,8 @@ export default defineExercise({
       entry: "trainNetwork",
       draw: (random, instance): Network & { rate: number; steps: number } => {
         const network = draw(random, instance);
-        return { ...network, x: network.x.mul(0.7), rate: instance === 0 ? 0.01 : 0.005 + 0.01 * random.uniform(), steps: [100, 20, 30, 10][instance % 4] };
+        const rate = instance === 0 ? 0.01 : 0.005 + 0.01 * random.uniform();
+        return { ...network, x: network.x.mul(0.7), rate, steps: [100, 20, 30, 10][instance % 4] };
       },
       call: (student, { W1, b1, w2, b2, x, y, rate, steps }) => student(W1, b1, w2, b2, x, y, rate, steps),
       attempt: ({ rate, steps, ...network }, made) => train(network, rate, steps, made),

@@ -137,8 +137,8 @@ export default defineExercise({
       attempt: ({ dp, p }, made) => {
         if (made("diagonal-only")) return { dz: p.mul(p.neg().add(1)).mul(dp) };
         const axis = made("columns") ? 0 : 1;
-        const correction = (made("unweighted") ? dp.mean(axis, true) : p.mul(dp).sum(axis, true)).mul(made("correction-dropped") ? 0 : made("correction-sign") ? -1 : 1);
-        const inner = dp.sub(correction);
+        const correction = made("unweighted") ? dp.mean(axis, true) : p.mul(dp).sum(axis, true);
+        const inner = made("correction-dropped") ? dp : made("correction-sign") ? dp.add(correction) : dp.sub(correction);
         return { dz: made("p-missing") ? inner : p.mul(inner) };
       },
       mistakes: [

@@ -174,7 +174,8 @@ export default defineExercise({
         for (let l = 0; l < (made("layer-short") ? depth - 1 : depth); l++) {
           const z = w * y;
           y = s(z);
-          logSlope += Math.log10((made("w-missing") ? 1 : w) * (made("value") ? y : made("slope-at-a") ? s(y) * (1 - s(y)) : y * (1 - y)));
+          const slope = made("value") ? y : made("slope-at-a") ? s(y) * (1 - s(y)) : y * (1 - y);
+          logSlope += Math.log10((made("w-missing") ? 1 : w) * slope);
         }
         return { y, log10Slope: logSlope };
       },

@@ -33,7 +33,10 @@ function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) =
     const step = (v: Tensor): Tensor => (made("not-transposed") ? J : J.T).matmul(v);
     const next = [...sums];
     // From the front, sums[k] already holds paths through this very branch.
-    for (let k = 0; k < L; k++) next[k + 1] = (made("single-last") && k > 0 ? zeros(dy.shape) : sums[k + 1]).add(step((made("repeats") ? next : sums)[k]));
+    for (let k = 0; k < L; k++) {
+      const skipped = made("single-last") && k > 0 ? zeros(dy.shape) : sums[k + 1];
+      next[k + 1] = skipped.add(step((made("repeats") ? next : sums)[k]));
+    }
     sums = next;
   }
   if (made("no-direct")) sums[0] = zeros(dy.shape);
@@ -54,6 +57,7 @@ export default defineExercise({
     "pathsByLength: start with [dy]. At each block, from the last to the first, compute Jᵀ times every entry before you change any.",
     "Then add the product made of entry k to entry k + 1; the last one starts a new entry.",
   ],
+  withholds: ["linear"],
   parts: [
     part({
       name: "one block",
@@ -70,7 +74,8 @@ export default defineExercise({
         const dz = made("tanh-missing") ? da : da.mul(slope);
         const dW1 = outer(dz, x);
         const branch = W1.T.matmul(dz);
-        const dx = made("skip-missing") ? branch : made("branch-missing") ? dy : made("skip-twice") ? dy.mul(2).add(branch) : dy.add(branch);
+        const skip = made("skip-twice") ? dy.mul(2) : dy;
+        const dx = made("skip-missing") ? branch : made("branch-missing") ? dy : skip.add(branch);
         return { dW2: made("dW2-transposed") ? dW2.T : dW2, dW1: made("dW1-transposed") ? dW1.T : dW1, dx };
       },
       mistakes: [

@@ -171,7 +171,10 @@ function deepProgram(random: Rng, doublings: number, length: number): Args {
     push({ op: "add", a: last, b: last });
     push({ op: "mul-number", a: last, by: 0.5 });
   }
-  for (let i = 0; i < length; i++) push(i % 2 === 0 ? { op: "add-number", a: last, by: random.normal() } : { op: "mul-number", a: last, by: i % 4 === 1 ? 1.25 : 0.8 });
+  for (let i = 0; i < length; i++) {
+    if (i % 2 === 0) push({ op: "add-number", a: last, by: random.normal() });
+    else push({ op: "mul-number", a: last, by: i % 4 === 1 ? 1.25 : 0.8 });
+  }
   return { leaves: tensor([random.normal()]), program };
 }
 

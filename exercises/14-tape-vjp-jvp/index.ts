@@ -23,7 +23,8 @@ function slopes(entry: Entry, v: readonly number[], made: (mistake: SlopeMistake
   switch (entry.op) {
     case "input": return [];
     case "add": return [[entry.a, 1], [entry.b, 1]];
-    case "mul": return made("mul-own") ? [[entry.a, v[entry.a]], [entry.b, v[entry.b]]] : [[entry.a, v[entry.b]], [entry.b, v[entry.a]]];
+    case "mul":
+      return made("mul-own") ? [[entry.a, v[entry.a]], [entry.b, v[entry.b]]] : [[entry.a, v[entry.b]], [entry.b, v[entry.a]]];
     case "exp": return [[entry.a, made("exp-input") ? v[entry.a] : Math.exp(v[entry.a])]];
     case "sin": return [[entry.a, (made("sin-cos") ? Math.sin : Math.cos)(v[entry.a])]];
   }
@@ -40,7 +41,10 @@ function slopeTangents(entry: Entry, v: readonly number[], dot: readonly number[
   }
 }
 
-function push(tape: Tape, v: readonly number[], dx: ArrayLike<number>, made: (mistake: SlopeMistake | "one-operand" | "product-of-tangents") => boolean): number[] {
+function push(
+  tape: Tape, v: readonly number[], dx: ArrayLike<number>,
+  made: (mistake: SlopeMistake | "one-operand" | "product-of-tangents") => boolean,
+): number[] {
   const dot: number[] = [];
   tape.forEach((entry, i) => {
     const all = slopes(entry, v, made);
@@ -66,7 +70,9 @@ function pull(
 
 type HvpMistake = "curvature-missing" | "mul-curvature" | "sin-sign" | "not-carried" | "overwritten" | "gradient";
 
-function hessianTimes(tape: Tape, x: ArrayLike<number>, direction: ArrayLike<number>, made: (mistake: HvpMistake) => boolean): Tensor {
+function hessianTimes(
+  tape: Tape, x: ArrayLike<number>, direction: ArrayLike<number>, made: (mistake: HvpMistake) => boolean,
+): Tensor {
   const v = evaluate(tape, x);
   const dot = push(tape, v, direction, () => false);
   const bar = tape.map(() => 0);

@@ -108,10 +108,11 @@ export const courseList = (): object[] => exercises.map(({ id, number, title, po
 
 export const isTheory = (name: string): boolean => name.startsWith("theory/");
 
-const fileOf = (name: string): string => path.join(root, "notebooks", name);
+const notebooks = path.join(root, "notebooks");
+const fileOf = (name: string, folder = notebooks): string => path.join(folder, name);
 export const write = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`;
-const read = (name: string): Notebook | undefined =>
-  existsSync(fileOf(name)) ? (JSON.parse(readFileSync(fileOf(name), "utf8")) as Notebook) : undefined;
+const read = (name: string, folder?: string): Notebook | undefined =>
+  existsSync(fileOf(name, folder)) ? (JSON.parse(readFileSync(fileOf(name, folder), "utf8")) as Notebook) : undefined;
 
 /** A notebook without what running it adds. */
 export function bare(book: Notebook): Notebook {
@@ -121,21 +122,22 @@ export function bare(book: Notebook): Notebook {
 const code = (book: Notebook): string => JSON.stringify(book.cells.filter((one) => one.cell_type === "code").map((one) => one.source));
 
 /** The names of what in notebooks/ differs from the sources. Outputs of theory notebooks must be there and without errors, but may vary. */
-export function differences(names?: readonly string[]): string[] {
+export function differences(names?: readonly string[], where = notebooks): string[] {
   const different: string[] = [];
   const all = allNotebooks();
   for (const [name, book] of all) {
     if (names && !names.some((part) => name.includes(part))) continue;
-    const found = read(name);
+    const found = read(name, where);
     if (!found) { different.push(`${name}: missing`); continue; }
     if (write(isTheory(name) ? bare(found) : found) !== write(book)) different.push(`${name}: differs from its source`);
     else if (isTheory(name) && found.cells.some((one) => one.cell_type === "code" && typeof one.execution_count !== "number")) different.push(`${name}: was not run`);
     else if (JSON.stringify(found.cells.flatMap((one) => one.outputs ?? [])).includes('"output_type":"error"')) different.push(`${name}: its outputs show an error`);
   }
   if (names) return different;
-  if (!existsSync(fileOf("course.json")) || readFileSync(fileOf("course.json"), "utf8") !== write(courseList())) different.push("course.json: differs from exercises/");
+  if (!existsSync(fileOf("course.json", where)) || readFileSync(fileOf("course.json", where), "utf8") !== write(courseList())) different.push("course.json: differs from exercises/");
   for (const folder of ["", "theory/"]) {
-    const there = existsSync(fileOf(folder)) ? readdirSync(fileOf(folder)).filter((file) => file.endsWith(".ipynb")) : [];
+    const at = fileOf(folder, where);
+    const there = existsSync(at) ? readdirSync(at).filter((file) => file.endsWith(".ipynb")) : [];
     for (const file of there) if (!all.has(folder + file)) different.push(`${folder}${file}: has no source`);
   }
   return different;

@@ -6,7 +6,7 @@ import type { Command } from "../main.js";
 
 export const command: Command = {
   usage: "",
-  summary: "Checks this machine: Node, the kernel, JupyterLab's front end, Jupyter, Chromium, bubblewrap. Exit code 1 when something needed is missing.",
+  summary: "Checks this machine: Node, the kernel, JupyterLab's front end, Jupyter, Chromium, WebGPU, bubblewrap. Exit code 1 when something needed is missing.",
   run,
 };
 
@@ -51,6 +51,18 @@ async function runCell(): Promise<Finding> {
   };
 }
 
+/** The adapter that device "webgpu" would use. */
+async function findGpu(): Promise<Finding> {
+  const { webgpu } = await import("../../lib/index.js");
+  try {
+    const { description, emulated, maxTensorBytes } = await webgpu();
+    const size = `tensors of up to ${Math.floor(maxTensorBytes / 2 ** 20)} MiB`;
+    return { what: "WebGPU", optional: true, detail: `${description}${emulated ? " (emulated: right, but slow)" : ""}, ${size}` };
+  } catch (error) {
+    return { what: "WebGPU", optional: true, advice: (error as Error).message.replace(/^webgpu: /, "") };
+  }
+}
+
 async function run(): Promise<number> {
   const zeromq = requirable("zeromq");
   const kernelspecs = firstLine("jupyter", ["--version"]);
@@ -68,6 +80,7 @@ async function run(): Promise<number> {
       advice: kernelspecs ? undefined : "not found; only needed for `gradbook install`, `gradbook lab` brings its own",
     },
     { what: "Chromium", optional: true, detail: chromium, advice: chromium ? undefined : "not found; only the end-to-end tests need it" },
+    await findGpu(),
     { what: "bubblewrap", optional: true, detail: bubblewrap, advice: bubblewrap ? undefined : "not found; `gradbook grade` isolates submissions less strictly without it" },
   ];
   for (const { what, detail, advice, optional } of findings) {

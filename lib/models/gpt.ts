@@ -140,8 +140,7 @@ export class Gpt {
       return y;
     };
     // Under LoRA the base is frozen: no gradient of it is worked out.
-    const table: AnyLayer = embedding;
-    const lookUp = (E: Tensor, rows: Integers) => table.forward({ E, ids: rows }, { frozen: this.#adapters ? ["E"] : [] });
+    const lookUp = (E: Tensor, rows: Integers) => embedding.forward({ E, ids: rows }, { frozen: this.#adapters ? ["E"] : [] });
     const norm = (name: string, x: Tensor, gamma: Tensor, beta: Tensor): Tensor =>
       keep(name, () => this.#adapters
         ? layerNorm.forward({ x, gamma, beta }, { eps, frozen: ["gamma", "beta"] })
@@ -165,7 +164,7 @@ export class Gpt {
     }
     const n = norm("norm", x, p.gamma, p.beta);
     const logits = keep("logits", () => this.#dense("", "logits", n));
-    const lossTensor = targets && keep("loss", () => softmaxCrossEntropy.forward({ logits, targets }));
+    const lossTensor = targets === undefined ? undefined : keep("loss", () => softmaxCrossEntropy.forward({ logits, targets }));
     return { logits, lossTensor, get loss() { return lossTensor ? lossTensor.item() : NaN; }, cache: { layers, batch, tokens: T } };
   }
 

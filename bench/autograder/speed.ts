@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import path from "node:path";
 import { nbgraderMetadata, type Exercise } from "gradbook/autograder";
 import { exercises } from "../../dist/exercises";
@@ -40,19 +40,32 @@ for (let student = 0; student < count; student++) {
   });
 }
 
-const json = path.join(folder, "results.json");
-const started = performance.now();
 const main = `require(${JSON.stringify(path.join(root, "dist/cli/main.js"))}).main(process.argv.slice(1))`;
-const graded = spawnSync(process.execPath, ["-e", main, "--", "grade", submissions, "--json", json], { encoding: "utf8" });
-const seconds = (performance.now() - started) / 1000;
-if (graded.status !== 0) throw new Error(graded.stderr);
-const { submissions: results } = JSON.parse(readFileSync(json, "utf8")) as { submissions: { isolation: string; exercises: { status: string }[] }[] };
-const answers = results.flatMap((submission) => submission.exercises);
-const states = new Map<string, number>();
-for (const { status } of answers) states.set(status, (states.get(status) ?? 0) + 1);
-const perMinute = (60 * count) / seconds;
-console.log(`${count} submissions of ${exercises.length} exercises on ${cpus().length} cores, isolation: ${results[0].isolation}`);
-console.log(`${seconds.toFixed(1)} s: ${perMinute.toFixed(0)} submissions a minute, ${((1000 * seconds) / answers.length).toFixed(0)} ms an answer (${[...states].map(([s, n]) => `${n} ${s}`).join(", ")})`);
+
+interface Graded {
+  isolation: string;
+  exercises: { status: string }[];
+}
+
+/** Seconds an answer, with what is graded printed. */
+function grade(name: string, ...options: string[]): number {
+  const json = path.join(folder, `${name}.json`);
+  const started = performance.now();
+  const graded = spawnSync(process.execPath, ["-e", main, "--", "grade", submissions, "--json", json, "--seed", "speed", ...options], { encoding: "utf8" });
+  const seconds = (performance.now() - started) / 1000;
+  if (graded.status !== 0) throw new Error(graded.stderr);
+  const { submissions: results } = JSON.parse(readFileSync(json, "utf8")) as { submissions: Graded[] };
+  const answers = results.flatMap((submission) => submission.exercises);
+  const states = new Map<string, number>();
+  for (const { status } of answers) states.set(status, (states.get(status) ?? 0) + 1);
+  const perMinute = ((60 * count) / seconds).toFixed(0);
+  console.log(`${name} (${results[0].isolation}): ${seconds.toFixed(1)} s, ${perMinute} submissions a minute, ${((1000 * seconds) / answers.length).toFixed(0)} ms an answer (${[...states].map(([s, n]) => `${n} ${s}`).join(", ")})`);
+  return seconds / answers.length;
+}
+
+console.log(`${count} submissions of ${exercises.length} exercises on ${cpus().length} cores, load ${loadavg()[0].toFixed(1)} before the start`);
+const own = grade("a child an answer");
+const shared = grade("a child a submission", "--share-child");
 
 const nbconvert = spawnSync("jupyter", ["nbconvert", "--version"], { encoding: "utf8" });
 if (nbconvert.status !== 0) {
@@ -69,6 +82,6 @@ if (nbconvert.status !== 0) {
   });
   if (executed.status !== 0) throw new Error(executed.stderr.slice(-2000));
   const each = (performance.now() - begin) / 1000 / sample.length;
-  console.log(`nbconvert --execute: ${each.toFixed(1)} s a notebook, one after the other; gradbook grade has ${((each * answers.length) / seconds).toFixed(0)} times its throughput`);
+  console.log(`nbconvert --execute: ${each.toFixed(1)} s a notebook, one after the other; gradbook grade has ${(each / own).toFixed(0)} times its throughput, ${(each / shared).toFixed(0)} times with --share-child`);
 }
 rmSync(folder, { recursive: true, force: true });

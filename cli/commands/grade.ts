@@ -24,6 +24,7 @@ const options = {
   gradescope: { type: "string" },
   nbgrader: { type: "string" },
   prairielearn: { type: "string" },
+  "share-child": { type: "boolean", default: false },
   unsandboxed: { type: "boolean", default: false },
 } as const;
 
@@ -115,7 +116,7 @@ async function run(args: string[]): Promise<number> {
   if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
 
   if (sources.length > 1) compileAhead();
-  const pool = new Pool(sandbox, jobs);
+  const pool = new Pool(sandbox, jobs, values["share-child"]);
   const stop = new AbortController();
   const onSignal = (): void => {
     stop.abort();
@@ -159,7 +160,8 @@ async function run(args: string[]): Promise<number> {
 
 export const command: Command = {
   usage:
-    "PATH... [--seed S] [--jobs N] [--timeout S] [--json F] [--csv F] [--html DIR] [--gradescope F] [--nbgrader F] [--prairielearn F] [--unsandboxed]",
-  summary: "Grades notebooks, folders and zip files of submissions; each answer runs in a sandbox of its own.",
+    "PATH... [--seed S] [--jobs N] [--timeout S] [--json F] [--csv F] [--html DIR] [--gradescope F] [--nbgrader F] [--prairielearn F] [--share-child] [--unsandboxed]",
+  summary:
+    "Grades notebooks, folders and zip files of submissions; each answer runs in a sandbox of its own (--share-child: one a submission, faster).",
   run,
 };

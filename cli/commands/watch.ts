@@ -30,7 +30,7 @@ async function run(args: string[]): Promise<number> {
     const submission = source.read();
     for (const problem of submission.problems) console.log(`! ${problem}`);
     for (const pending of answersIn(submission)) {
-      const { report } = await gradeAnswer(pending, randomBytes(4).toString("hex"), pool, { seconds, differences: true });
+      const { report } = await gradeAnswer(pending, randomBytes(4).toString("hex"), pool, { seconds, differences: true, owner: file });
       if (report.status === "passed") passed.add(report.id);
       else passed.delete(report.id);
       console.log(`\n${color(String(report))}`);

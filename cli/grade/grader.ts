@@ -68,14 +68,14 @@ function uniform(exercise: Exercise, seed: string, status: Status, message: (ent
 }
 
 /** Answers to every call of a plan: a part that stops its child is left out of the next one, so that the others count. */
-async function answersTo(code: string, exercise: Exercise, made: Plan, pool: Pool, seconds: number): Promise<CallAnswer[]> {
+async function answersTo(code: string, exercise: Exercise, made: Plan, pool: Pool, seconds: number, owner: string): Promise<CallAnswer[]> {
   const tasks = tasksOf(made);
   const names = [...new Set(exercise.parts.flatMap(({ entry, also }) => [entry, ...(also ?? [])]))];
   const answers: CallAnswer[] = [];
   const job = { code, names, entries: entryTexts(exercise), withheld: withheldNames(exercise) };
   let open = tasks.map((_, i) => i);
   while (open.length > 0) {
-    const outcome: Outcome = await pool.run({ ...job, tasks: open.map((i) => tasks[i]) }, seconds);
+    const outcome: Outcome = await pool.run({ ...job, tasks: open.map((i) => tasks[i]) }, seconds, owner);
     open.forEach((i, at) => {
       if (outcome.answers[at]) answers[i] = outcome.answers[at];
     });
@@ -95,7 +95,7 @@ export async function gradeAnswer(
   { exercise, answer }: Pending,
   seed: string,
   pool: Pool,
-  options: { seconds: number; differences: boolean },
+  options: { seconds: number; differences: boolean; owner: string },
 ): Promise<GradedExercise> {
   if (answer.state === "untouched" || answer.state === "absent") {
     return { report: uniform(exercise, seed, "not attempted", (entry) => `${entry} is not written yet.`) };
@@ -104,6 +104,6 @@ export async function gradeAnswer(
     return { report: uniform(exercise, seed, "error", () => `${answer.message.replace(/\.$/, "")}.`) };
   }
   const made = plan(exercise, seed);
-  const answers = await answersTo(answer.code, exercise, made, pool, options.seconds);
+  const answers = await answersTo(answer.code, exercise, made, pool, options.seconds, options.owner);
   return { report: judge(exercise, made, answers, { differences: options.differences }), note: answer.note };
 }

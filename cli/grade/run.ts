@@ -67,7 +67,7 @@ export async function gradeAll(
         yield async () => {
           const key = journalKey(item, seed);
           const known = journal.find(key);
-          const result = known ?? (await gradeAnswer(item, seed, pool, { seconds, differences }));
+          const result = known ?? (await gradeAnswer(item, seed, pool, { seconds, differences, owner: `${at}` }));
           // A child that was stopped with us says nothing about its student.
           if (signal.aborted) return;
           if (!known) journal.add(key, result);

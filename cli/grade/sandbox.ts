@@ -59,8 +59,16 @@ const readBytes = (count) => {
 const readFrame = () => readBytes(readBytes(4).readUInt32LE());
 const source = readFrame().toString();
 const compiled = readFrame();
-const script = new (require("node:vm").Script)(source, { filename: "gradbook", cachedData: compiled.length ? compiled : undefined });
-script.runInThisContext()(require).serve(readFrame);
+const vm = require("node:vm");
+const script = new vm.Script(source, { filename: "gradbook", cachedData: compiled.length ? compiled : undefined });
+const own = new Set(vm.runInNewContext("Object.getOwnPropertyNames(globalThis)"));
+const names = Object.getOwnPropertyNames(globalThis).filter((name) => !own.has(name) && !["global", "localStorage"].includes(name));
+const globals = Object.fromEntries(names.map((name) => [name, globalThis[name]]));
+(async () => {
+  await script.runInThisContext()(require).serve(readFrame);
+  // A further answer of the same student: globals, prototypes and library of its own.
+  for (;;) await script.runInContext(vm.createContext({ ...globals }))(require).serve(readFrame);
+})();
 `;
 
 /** Loads the script once and prints what V8 compiled: every later child starts from that. */
@@ -180,7 +188,7 @@ function checkAnswer(value: unknown): Answer | undefined {
   };
 }
 
-/** One started child, good for one job. */
+/** One started child: for one job, or for one after the other as long as none stops it. */
 export class Child {
   private readonly process: ChildProcess;
   private readonly replies: Readable;
@@ -188,7 +196,8 @@ export class Child {
   readonly ready: Promise<void>;
   private onLine: (line: string) => void = () => {};
   private onEnd: (code: number | null, signal: string | null) => void = () => {};
-  private onFlood: (what: string) => void = () => {};
+  private onPrinted: (bytes: number) => void = () => {};
+  private onReplied: (characters: number) => void = () => {};
   private errors = "";
 
   constructor(sandbox: Sandbox, slot: number) {
@@ -199,22 +208,16 @@ export class Child {
     this.replies = this.process.stdio[3] as Readable;
     const [stdin, stdout, stderr] = [this.process.stdin, this.process.stdout, this.process.stderr] as [Writable, Readable, Readable];
     for (const stream of [stdin, stdout, stderr, this.replies]) stream.on("error", () => {});
-    let printed = 0;
-    const count = (chunk: Buffer): void => {
-      printed += chunk.length;
-      if (printed > limits.printed) this.onFlood(`it printed more than ${limits.printed / 1e6} MB`);
-    };
+    const count = (chunk: Buffer): void => this.onPrinted(chunk.length);
     stdout.on("data", count);
     stderr.on("data", (chunk: Buffer) => {
       if (this.errors.length < 20_000) this.errors += chunk.toString();
       count(chunk);
     });
     let rest: string[] = [];
-    let length = 0;
     this.replies.setEncoding("utf8");
     this.replies.on("data", (chunk: string) => {
-      length += chunk.length;
-      if (length > limits.answered) return this.onFlood(`it returned more than ${limits.answered / 1e6} MB`);
+      this.onReplied(chunk.length);
       const lines = chunk.split("\n");
       if (lines.length === 1) return void rest.push(chunk);
       lines[0] = rest.join("") + lines[0];
@@ -270,7 +273,15 @@ export class Child {
         clearTimeout(timer);
         resolve(outcome);
       };
-      this.onFlood = (what) => settle({ state: "threw", message: `${what} and was stopped` });
+      let [printed, replied] = [0, 0];
+      this.onPrinted = (bytes) => {
+        printed += bytes;
+        if (printed > limits.printed) settle({ state: "threw", message: `it printed more than ${limits.printed / 1e6} MB and was stopped` });
+      };
+      this.onReplied = (characters) => {
+        replied += characters;
+        if (replied > limits.answered) settle({ state: "threw", message: `it returned more than ${limits.answered / 1e6} MB and was stopped` });
+      };
       this.onEnd = (code, signal) => settle(this.ended(code, signal, seconds));
       this.onLine = (line) => {
         const [mark, index] = line.split(" ", 2);
@@ -293,8 +304,8 @@ export class Child {
     });
     this.onLine = () => {};
     this.onEnd = () => {};
-    this.onFlood = () => {};
-    this.kill();
+    this.onPrinted = () => {};
+    this.onReplied = () => {};
     return { answers, evaluated, stopped };
   }
 
@@ -333,33 +344,55 @@ export async function findSandbox(seconds: number): Promise<Sandbox> {
 export class Pool {
   private readonly waiting: Child[] = [];
   private readonly all = new Set<Child>();
+  /** Children that have done a job, by the submission that they may go on with. */
+  private readonly idle: { child: Child; owner: string }[] = [];
   private slot = 0;
 
+  /** With `shared` the answers of one submission follow each other in one child, each with globals and library of its own. */
   constructor(
     private readonly sandbox: Sandbox,
     private readonly ahead: number,
+    private readonly shared = false,
   ) {
     this.fill();
   }
 
-  private fill(): void {
-    while (this.waiting.length < this.ahead) {
-      const child = new Child(this.sandbox, this.slot++ % 500);
-      this.all.add(child);
-      this.waiting.push(child);
-    }
+  private start(): Child {
+    const child = new Child(this.sandbox, this.slot++ % 500);
+    this.all.add(child);
+    return child;
   }
 
-  /** Runs a job in a child of its own. */
-  async run(job: Omit<Job, "token">, seconds: number): Promise<Outcome> {
-    const child = this.waiting.shift() ?? new Child(this.sandbox, this.slot++ % 500);
-    this.all.add(child);
+  private fill(): void {
+    while (this.waiting.length < this.ahead) this.waiting.push(this.start());
+  }
+
+  private end(child: Child): void {
+    child.kill();
+    this.all.delete(child);
+  }
+
+  /** A child for `owner`: one of its own that is idle, or a fresh one. Those of others are not used again. */
+  private take(owner: string): Child {
+    const at = this.idle.findIndex((entry) => entry.owner === owner);
+    if (at >= 0) return this.idle.splice(at, 1)[0].child;
+    for (const { child } of this.idle.splice(0)) this.end(child);
+    const child = this.waiting.shift() ?? this.start();
     this.fill();
+    return child;
+  }
+
+  /** Runs a job of the submission `owner`. */
+  async run(job: Omit<Job, "token">, seconds: number, owner: string): Promise<Outcome> {
+    const child = this.take(owner);
+    let reusable = false;
     try {
-      return await child.run(job, seconds);
+      const outcome = await child.run(job, seconds);
+      reusable = this.shared && outcome.stopped === undefined;
+      return outcome;
     } finally {
-      child.kill();
-      this.all.delete(child);
+      if (reusable) this.idle.push({ child, owner });
+      else this.end(child);
     }
   }
 
@@ -367,5 +400,6 @@ export class Pool {
     for (const child of this.all) child.kill();
     this.all.clear();
     this.waiting.length = 0;
+    this.idle.length = 0;
   }
 }

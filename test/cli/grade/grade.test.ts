@@ -176,6 +176,11 @@ describe("a class", () => {
     expect(again.stdout).toContain("Your J_f is the transpose");
   }, 60_000);
 
+  it("gives the same results where the answers of a submission share a child", () => {
+    expect(gradbook("grade", at("class"), "--json", at("shared.json"), "--seed", "class", "--share-child").status).toBe(1);
+    expect(JSON.parse(readFileSync(at("shared.json"), "utf8"))).toEqual(JSON.parse(text));
+  }, 120_000);
+
   it("writes CSV that a spreadsheet does not run", () => {
     const lines = readFileSync(at("r.csv"), "utf8").trimEnd().split("\n");
     expect(lines[0]).toBe("student,path,exercise,part,score,max,status,mistake,message");

@@ -26,18 +26,18 @@ type RequiredOption<O> = { [K in keyof O & string]: O[K] extends Option<any, tru
 export type ReadOptions<O> = { readonly [K in keyof O]: Value<O[K]> };
 
 /** The options a caller passes: the layer's own, and two that every layer has. */
-export type OptionsOf<O, Z extends string, N extends string> = Simplify<
+export type OptionsOf<O, Z extends string> = Simplify<
   { readonly [K in RequiredOption<O>]: Value<O[K & keyof O]> } &
   { readonly [K in Exclude<keyof O & string, RequiredOption<O>>]?: Value<O[K & keyof O]> | undefined } & {
     /** Inputs that get no gradient. Replaces the layer's own list where it has one (a loss's target). */
-    readonly frozen?: readonly (Z & N)[];
+    readonly frozen?: readonly Z[];
     /** Where to run; the default is what `device()` says. */
     readonly device?: DeviceName;
   }
 >;
 
-type OptionArguments<O, Z extends string, N extends string> =
-  [RequiredOption<O>] extends [never] ? [options?: OptionsOf<O, Z, N>] : [options: OptionsOf<O, Z, N>];
+type OptionArguments<O, Z extends string> =
+  [RequiredOption<O>] extends [never] ? [options?: OptionsOf<O, Z>] : [options: OptionsOf<O, Z>];
 
 /** `d` + name for each input that was given, has gradients and is not frozen. */
 export type GradientsOf<S, I, Z extends string> = {
@@ -89,8 +89,8 @@ export interface Layer<
   readonly differentiable: readonly SmoothName<S>[];
 
   /** Works out y, and keeps in `cache` what the backward needs. */
-  forward<I extends InputsOf<S>, const Z extends string = F>(
-    inputs: I & NoOther<S, I>, ...options: OptionArguments<O, Z, SmoothName<S>>
+  forward<I extends InputsOf<S>, const Z extends SmoothName<S> = Extract<F, SmoothName<S>>>(
+    inputs: I & NoOther<S, I>, ...options: OptionArguments<O, Z>
   ): { y: Tensor; cache: Cache<N, GradientsOf<S, I, Z>, V> };
 
   /**
@@ -107,7 +107,7 @@ export interface Layer<
   jvp<I extends InputsOf<S>>(
     inputs: I & NoOther<S, I>,
     tangents: { readonly [K in SmoothName<S>]?: Tensor | undefined },
-    ...options: OptionArguments<O, string, SmoothName<S>>
+    ...options: OptionArguments<O, SmoothName<S>>
   ): { y: Tensor; dy: Tensor };
 }
 

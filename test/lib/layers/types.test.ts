@@ -62,6 +62,9 @@ function wrongCalls(): void {
   void rows.dids;
   // @ts-expect-error ids are numbers
   embedding.forward({ E: W, ids: ["a"] });
+  void embedding.forward({ E: W, ids: [0] }, { frozen: ["E"] });
+  // @ts-expect-error whole numbers cannot be frozen
+  embedding.forward({ E: W, ids: [0] }, { frozen: ["ids"] });
   // @ts-expect-error whole numbers have no tangent
   embedding.jvp({ E: W, ids: [0] }, { ids: x });
 

@@ -32,16 +32,45 @@ export function frontendIsBuilt(lab: string): boolean {
  * sentence that says what to do.
  */
 export async function buildFrontend(lab: string, say: (line: string) => void): Promise<void> {
+  const lock = path.join(lab, "build.lock");
+  if (!take(lock)) {
+    say("Another gradbook is building JupyterLab; waiting for it ...");
+    while (!take(lock)) await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  try {
+    if (!frontendIsBuilt(lab)) await build(lab, say);
+  } finally {
+    fs.rmSync(lock, { force: true });
+  }
+}
+
+/** Makes the lock file, with our process id in it. One whose process is gone is left over from a build that was killed. */
+function take(lock: string): boolean {
+  try {
+    fs.writeFileSync(lock, String(process.pid), { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  try {
+    process.kill(Number(fs.readFileSync(lock, "utf8")), 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") fs.rmSync(lock, { force: true });
+  }
+  return false;
+}
+
+async function build(lab: string, say: (line: string) => void): Promise<void> {
   const wanted = key(lab);
-  const lock = createHash("sha256").update(fs.readFileSync(path.join(lab, "package-lock.json"))).digest("hex");
+  const packages = createHash("sha256").update(fs.readFileSync(path.join(lab, "package-lock.json"))).digest("hex");
   const installed = path.join(lab, "node_modules", ".gradbook-lock");
   const log = path.join(lab, "build.log");
   fs.writeFileSync(log, "");
-  if (!fs.existsSync(installed) || fs.readFileSync(installed, "utf8") !== lock) {
+  if (!fs.existsSync(installed) || fs.readFileSync(installed, "utf8") !== packages) {
     say("Installing JupyterLab's packages from npm (about 40 s, once) ...");
     const npm = process.env.npm_execpath?.endsWith(".js") ? [process.execPath, process.env.npm_execpath] : [process.platform === "win32" ? "npm.cmd" : "npm"];
     await run(npm, ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], lab, log, "JupyterLab's packages could not be installed: check that the npm registry can be reached");
-    fs.writeFileSync(installed, lock);
+    fs.writeFileSync(installed, packages);
   }
   say("Building JupyterLab (about 20 s, once) ...");
   const fresh = path.join(lab, "build.new");

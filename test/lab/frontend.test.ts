@@ -98,7 +98,7 @@ withBrowser("in the browser (needs chromium)", () => {
   describe("plots", () => {
     const plot = () => page.locator(".jp-NotebookPanel:visible .js-plotly-plot");
     const pointCount = () => page.evaluate(() => {
-      const nodes = [...document.querySelectorAll<HTMLElement & { data?: { x: number[] }[] }>(".js-plotly-plot")].filter((node) => node.offsetParent);
+      const nodes = Array.from(document.querySelectorAll<HTMLElement & { data?: { x: number[] }[] }>(".js-plotly-plot")).filter((node) => node.offsetParent);
       return nodes.at(-1)?.data?.[0]?.x?.length ?? 0;
     });
 
@@ -131,7 +131,7 @@ withBrowser("in the browser (needs chromium)", () => {
       const light = await fill();
       await run(page, "apputils:change-theme", { theme: "JupyterLab Dark" });
       await page.waitForFunction(([before]) => {
-        const nodes = [...document.querySelectorAll(".js-plotly-plot")].filter((node) => (node as HTMLElement).offsetParent);
+        const nodes = Array.from(document.querySelectorAll(".js-plotly-plot")).filter((node) => (node as HTMLElement).offsetParent);
         const text = nodes.at(-1)?.querySelector(".xtick text");
         return text && getComputedStyle(text).fill !== before;
       }, [light]);
@@ -144,12 +144,12 @@ withBrowser("in the browser (needs chromium)", () => {
       const before = await width();
       await page.setViewportSize({ width: 1024, height: 768 });
       await page.waitForFunction((wide) => {
-        const nodes = [...document.querySelectorAll(".js-plotly-plot")].filter((node) => (node as HTMLElement).offsetParent);
+        const nodes = Array.from(document.querySelectorAll(".js-plotly-plot")).filter((node) => (node as HTMLElement).offsetParent);
         return (nodes.at(-1)?.querySelector("svg.main-svg")?.getBoundingClientRect().width ?? wide) < wide - 100;
       }, before);
       await page.setViewportSize({ width: 1366, height: 768 });
       await run(page, "editmenu:clear-all");
-      await page.waitForFunction(() => ![...document.querySelectorAll(".js-plotly-plot")].some((node) => (node as HTMLElement).offsetParent));
+      await page.waitForFunction(() => !Array.from(document.querySelectorAll(".js-plotly-plot")).some((node) => (node as HTMLElement).offsetParent));
     }, 60_000);
   });
 

@@ -1,0 +1,41 @@
+/** `gradbook lab`, called wrongly: one sentence each, and exit code 2, or 1 where it is no mistake in the call. */
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import { BUILD_TIMEOUT, home, startLab, temporaryFolder } from "./support";
+
+const main = `require(${JSON.stringify(path.join(home, "dist", "cli", "main.js"))}).main(process.argv.slice(1))`;
+function lab(...args: string[]): { status: number | null; stderr: string } {
+  const { status, stderr } = spawnSync(process.execPath, ["-e", main, "--", "lab", "--no-browser", ...args], { encoding: "utf8", timeout: 60_000 });
+  return { status, stderr: stderr.trim() };
+}
+
+beforeAll(async () => {
+  // So that a missing front end is built here, and not inside a test.
+  await (await startLab(temporaryFolder("command"))).stop();
+}, BUILD_TIMEOUT);
+
+it("a taken port", async () => {
+  const taken = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => taken.once("listening", resolve));
+  const { port } = taken.address() as net.AddressInfo;
+  expect(lab("--port", String(port), temporaryFolder("port"))).toEqual({ status: 1, stderr: `gradbook: port ${port} is taken by another program; stop it, or choose another port with --port` });
+  taken.close();
+});
+
+it.each([
+  [["--port", "many"], 'gradbook: --port is "many"; it must be a whole number from 0 to 65535'],
+  [["--port", "70000"], 'gradbook: --port is "70000"; it must be a whole number from 0 to 65535'],
+  [["--token", ""], "gradbook: --token must be 8 or more letters, digits, or . _ ~ -; leave it out to get a good one"],
+  [["/no/such/folder"], "gradbook: the folder /no/such/folder does not exist"],
+  [["a", "b"], "gradbook: lab takes one folder, and got 2"],
+])("%j", (args, sentence) => {
+  expect(lab(...args)).toEqual({ status: 2, stderr: sentence });
+});
+
+it("a file in a folder's place", () => {
+  const file = path.join(temporaryFolder("file"), "a.txt");
+  fs.writeFileSync(file, "");
+  expect(lab(file)).toEqual({ status: 2, stderr: `gradbook: ${file} is not a folder; give the folder that it is in` });
+});

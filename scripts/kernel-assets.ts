@@ -44,8 +44,8 @@ function libraryNames(): { types: string[]; values: string[]; files: Record<stri
     const file = resolved.declarations?.[0]?.getSourceFile();
     const module = file && checker.getSymbolAtLocation(file);
     // Renamed on its way to the index: then only the index has it under that name.
-    const direct = module !== undefined && checker.getExportsOfModule(module).some(({ name }) => name === exported.name);
-    const where = direct ? file.fileName : entry;
+    const direct = module && checker.getExportsOfModule(module).some(({ name }) => name === exported.name);
+    const where = file && direct ? file.fileName : entry;
     names.files[exported.name] = path.relative(folder, where).replace(/\.d\.ts$/, "");
   }
   return names;

@@ -70,7 +70,7 @@ try:
         run("let target = 0;")
         run("function writes(n: number) { const t = performance.now(); for (let i = 0; i < n; i++) target = i; return (performance.now() - t) / n * 1e6 }")
         messages = []
-        client.execute_interactive("Math.min(writes(1e6), writes(1e6), writes(1e6), writes(1e6), writes(1e6))", timeout=60, output_hook=messages.append)
+        client.execute_interactive("Math.min(writes(2e5), writes(2e5), writes(2e5), writes(2e5), writes(2e5))", timeout=60, output_hook=messages.append)
         result["write_ns"] = float(next(m["content"]["data"]["text/plain"] for m in messages if m["msg_type"] in ("execute_result", "display_data")))
     try:
         result["print_20000"] = run("for i in range(20000): print(i)" if python else "for (let i = 0; i < 20000; i++) console.log(i)", timeout=15)

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { forms } from "./forms";
-import { TestKernel } from "./support/kernel";
+import { TestKernel, type Execution } from "./support/kernel";
 
 let kernel: TestKernel;
 
@@ -33,7 +33,7 @@ test("the table is as long as it should be, and its names differ", () => {
 });
 
 test.each(forms)("%s", async (_name, cells, result) => {
-  let last;
+  let last: Execution | undefined;
   for (const cell of cells) {
     last = await kernel.execute(cell);
     expect(last.error && `${last.error.ename}: ${last.error.evalue}`).toBeUndefined();

@@ -58,16 +58,16 @@ for (const n of [256, 512, 1024]) {
   const layers = Array.from({ length: 20 }, () => ({ W: draw(64, 64).mul(0.15), b: draw(64) }));
   const [x, target] = [draw(32, 64), draw(32, 64)];
   times["20 layers of 64"] = best(() => {
-    const caches: [any, any][] = [];
+    const backwards: ((dy: Tensor) => Tensor)[] = [];
     let a = x;
     for (const { W, b } of layers) {
       const z = linear.forward({ x: a, W, b });
       const r = relu.forward({ x: z.y });
-      caches.push([z.cache, r.cache]);
+      backwards.push((dy) => linear.backward(relu.backward(dy, r.cache).dx, z.cache).dx);
       a = r.y;
     }
-    let d: Tensor = mse.backward(mse.forward({ x: a, target }).cache).dx;
-    for (const [z, r] of caches.reverse()) d = (linear.backward(relu.backward(d, r).dx, z) as { dx: Tensor }).dx;
+    let { dx: d } = mse.backward(mse.forward({ x: a, target }).cache);
+    for (const back of backwards.reverse()) d = back(d);
   });
 }
 

@@ -122,7 +122,7 @@ export interface ExerciseSpec {
   after?: readonly Cell[];
   /**
    * Names of the library, or layers whose backward, this exercise asks students to write themselves: not to be used in an answer.
-   * `Tape`, `Value`, `vjp`, `jvp`, `hvp`, `jacobian`, `numericalGradient` and `gradcheck` are always withheld unless `allows` lists them.
+   * What differentiates by itself (`Tape`, `vjp`, `numericalGradient`, ...: withheld.ts has the list) is always withheld unless `allows` lists it.
    */
   withholds?: readonly string[];
   allows?: readonly string[];

@@ -33,6 +33,19 @@ describe("in a notebook", () => {
     expect(() => hint(undefined as never)).toThrow(/^hint: the exercise is missing/);
   });
 
+  it("says of a right answer which withheld name it calls, and takes no tensor's method for a layer", () => {
+    const message = (names: Record<string, unknown>): string => (notebookCommands(session(names)).check(2) as Report).checks[0].message;
+    expect(message(solved)).not.toContain("a submission would not pass");
+    const jacobianF = solved.jacobianF as (u: unknown) => unknown;
+    const calling = (text: string) => Object.assign((u: unknown) => jacobianF(u), { toString: () => `function jacobianF(u) { ${text} }` });
+    for (const text of ["return jacobian(f, u);", "return (0, gradbook_1.jacobian)(f, u);"]) {
+      expect(message({ ...solved, jacobianF: calling(text) })).toContain("It calls `jacobian`");
+    }
+    for (const text of ["return u.jacobian(f);", "return my_jacobian(u);"]) {
+      expect(message({ ...solved, jacobianF: calling(text) })).not.toContain("It calls");
+    }
+  });
+
   it("functions that are not there yet are missing, not wrong", () => {
     const report = notebookCommands(session({})).check(2) as Report;
     expect(report.status).toBe("error");

@@ -12,6 +12,7 @@ import os from "node:os";
 import path from "node:path";
 import { exercises } from "../exercises";
 import type { Exercise } from "../exercises/autograder/spec";
+import { version as typescriptVersion } from "typescript";
 
 const root = path.join(__dirname, "..");
 
@@ -32,7 +33,11 @@ export interface Notebook {
 
 const metadata = {
   kernelspec: { display_name: "TypeScript (gradbook)", language: "typescript", name: "gradbook" },
-  language_info: { file_extension: ".ts", mimetype: "text/typescript", name: "typescript" },
+  // As the kernel's own kernel_info says it: JupyterLab marks a notebook as changed on opening when the two differ.
+  language_info: {
+    codemirror_mode: { mode: "typescript", name: "javascript", typescript: true }, file_extension: ".ts", mimetype: "text/typescript",
+    name: "typescript", nbconvert_exporter: "script", pygments_lexer: "typescript", version: typescriptVersion,
+  },
 };
 
 const notebook = (cells: NotebookCell[]): Notebook => ({ cells, metadata, nbformat: 4, nbformat_minor: 5 });

@@ -20,6 +20,11 @@ test("28 exercises and 12 theory notebooks, all in the course list or theory/", 
   expect(courseList()).toHaveLength(28);
 });
 
+test("the language is described as the kernel describes it, so that opening a notebook does not change it", () => {
+  const { kernelInfo } = require(path.join(folder, "..", "dist", "kernel", "info.js")) as { kernelInfo(): { language_info: object } };
+  for (const name of built.keys()) expect(onDisk(name).metadata.language_info).toEqual(kernelInfo().language_info);
+});
+
 test("building twice gives the same bytes", () => {
   expect([...allNotebooks()].map(([, book]) => write(book))).toEqual([...built].map(([, book]) => write(book)));
 });

@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import os from "node:os";
 import path from "node:path";
 import { exercises } from "../exercises";
+import { nbgraderMetadata } from "../exercises/autograder/nbgrader";
 import type { Exercise } from "../exercises/autograder/spec";
 import { version as typescriptVersion } from "typescript";
 
@@ -50,10 +51,11 @@ function cell(type: "markdown" | "code", id: string, source: string, own: Record
   return type === "code" ? { ...base, execution_count: null, outputs: [] } : base;
 }
 
-/** nbgrader's cell metadata, schema 3: a read-only text or an answer. */
-const nbgrader = (gradeId: string, kind: "read-only" | "answer"): Record<string, unknown> => ({
-  nbgrader: { grade: false, grade_id: gradeId, locked: kind === "read-only", schema_version: 3, solution: kind === "answer", task: false },
-});
+/** A cell that nbgrader knows: an answer, or a text that must stay as it is. */
+function nbgraderCell(type: "markdown" | "code", id: string, gradeId: string, source: string): NotebookCell {
+  const role = type === "code" ? "answer" : "read-only";
+  return cell(type, id, source, { nbgrader: nbgraderMetadata({ gradeId, source: source.trim(), role, cellType: type }) });
+}
 
 /** Statement, answer, check, hint, and what follows the answer. */
 export function exerciseNotebook(exercise: Exercise): Notebook {
@@ -61,8 +63,8 @@ export function exerciseNotebook(exercise: Exercise): Notebook {
   const [heading, ...rest] = statement.split("\n");
   const facts = `**Exercise ${number}** · about ${minutes} minutes · ${points} points. ${goal}`;
   return notebook([
-    cell("markdown", "statement", `${heading}\n\n${facts}\n\n${rest.join("\n").trim()}`, nbgrader(`${id}-statement`, "read-only")),
-    cell("code", "answer", starter, nbgrader(id, "answer")),
+    nbgraderCell("markdown", "statement", `${id}-statement`, `${heading}\n\n${facts}\n\n${rest.join("\n").trim()}`),
+    nbgraderCell("code", "answer", id, starter),
     cell("markdown", "how-to-check", [
       "Run your answer, then the next cell. It draws fresh numbers, compares every value with the exact gradient, and says which mistake it sees.",
       `Stuck? \`hint("${id}")\` gives one step at a time.`,

@@ -41,7 +41,10 @@ test.each([...built.keys()])("%s: unique cell ids, one heading first, no trace o
 test.each(exercises.map((exercise) => [exercise.folder, exercise] as const))("%s: the answer cell is the starter, found by its grade_id", (name, exercise) => {
   const answers = onDisk(`${name}.ipynb`).cells.filter(({ metadata }) => (metadata.nbgrader as { grade_id?: string } | undefined)?.grade_id === exercise.id);
   expect(answers.map(({ source }) => source.join(""))).toEqual([exercise.starter]);
-  expect(answers[0]!.metadata.nbgrader).toEqual({ grade: false, grade_id: exercise.id, locked: false, schema_version: 3, solution: true, task: false });
+  expect(answers[0]!.metadata.nbgrader).toEqual({
+    grade: false, grade_id: exercise.id, locked: false, schema_version: 3, solution: true, task: false, cell_type: "code",
+    checksum: expect.stringMatching(/^[0-9a-f]{32}$/),
+  });
 });
 
 test.each([...built.keys()].filter(isTheory))("%s says what it reproduces and what a reader can do after it, and shows something after each code cell", (name) => {

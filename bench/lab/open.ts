@@ -75,7 +75,10 @@ async function measure({ kernel, start }: Contender, browser: Browser): Promise<
   const server = start(path.join(root, "served"), port, root);
   const context = await browser.newContext();
   try {
-    while ((await fetch(`${url}/lab?token=${TOKEN}`, { redirect: "manual" }).catch(() => undefined)) === undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+    while ((await fetch(`${url}/lab?token=${TOKEN}`, { redirect: "manual" }).catch(() => undefined)) === undefined) {
+      if (server.exitCode !== null) throw new Error(`the server of "${kernel}" ended before it served; start it by hand to see why`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
     const served = performance.now() - started;
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const idle = residentMiB(server.pid!);

@@ -29,7 +29,7 @@ def since(begin):
     return (time.perf_counter() - begin) * 1000
 
 
-def run(code, timeout=60):
+def run(code, timeout=15):
     """Milliseconds until both the reply and the idle status are there."""
     begin = time.perf_counter()
     reply = client.execute_interactive(code, timeout=timeout, output_hook=lambda message: None, allow_stdin=False)
@@ -51,32 +51,69 @@ def rss():
 
 
 result = {}
-try:
+
+
+def figure(name, measured):
+    """Adds one figure; null, and a line on stderr, when this kernel cannot give it within the time."""
+    try:
+        result[name] = measured()
+    except Exception as error:
+        result[name] = None
+        print("%s: no answer (%s)" % (name, type(error).__name__), file=sys.stderr)
+        settle()
+
+
+def settle():
+    """After a figure that was given up: the kernel may still be at it, or have lost the end of a cell."""
+    try:
+        client.wait_for_ready(timeout=10)
+    except Exception:
+        pass
+
+
+def kernel_info():
     client.kernel_info()
     client.get_shell_msg(timeout=60)
-    result["kernel_info"] = since(start)
+    return since(start)
+
+
+def first_cell():
     # The reply alone: the subscription to output may not have taken effect yet.
     client.execute("1 + 1")
     client.get_shell_msg(timeout=60)
-    result["first_cell"] = since(start)
+    return since(start)
+
+
+def idle_memory():
     client.wait_for_ready(timeout=60)
-    time.sleep(1)
-    result["rss_mb"] = rss()
-    result["trivial"] = statistics.median(run("1 + %d" % i) for i in range(30))
-    result["fifty_lines"] = statistics.median(run(fifty(seed)) for seed in range(5))
+    time.sleep(3)
+    return rss()
+
+
+def growth():
     cells = [run(("x%d = %d" if python else "let x%d = %d") % (i, i)) for i in range(200)]
-    result["growth"] = statistics.median(cells[-20:]) / statistics.median(cells[20:40])
+    return statistics.median(cells[-20:]) / statistics.median(cells[20:40])
+
+
+def write_ns():
+    run("let target = 0;")
+    run("function writes(n: number) { const t = performance.now(); for (let i = 0; i < n; i++) target = i; return (performance.now() - t) / n * 1e6 }")
+    messages = []
+    client.execute_interactive("Math.min(writes(2e5), writes(2e5), writes(2e5), writes(2e5), writes(2e5))", timeout=20, output_hook=messages.append)
+    return float(next(m["content"]["data"]["text/plain"] for m in messages if m["msg_type"] in ("execute_result", "display_data")))
+
+
+try:
+    figure("kernel_info", kernel_info)
+    figure("first_cell", first_cell)
+    figure("rss_mb", idle_memory)
+    figure("trivial", lambda: statistics.median(run("1 + %d" % i) for i in range(30)))
+    figure("fifty_lines", lambda: statistics.median(run(fifty(seed)) for seed in range(5)))
+    figure("growth", growth)
     if not python:
-        run("let target = 0;")
-        run("function writes(n: number) { const t = performance.now(); for (let i = 0; i < n; i++) target = i; return (performance.now() - t) / n * 1e6 }")
-        messages = []
-        client.execute_interactive("Math.min(writes(2e5), writes(2e5), writes(2e5), writes(2e5), writes(2e5))", timeout=60, output_hook=messages.append)
-        result["write_ns"] = float(next(m["content"]["data"]["text/plain"] for m in messages if m["msg_type"] in ("execute_result", "display_data")))
-    try:
-        result["print_20000"] = run("for i in range(20000): print(i)" if python else "for (let i = 0; i < 20000; i++) console.log(i)", timeout=15)
-    except Exception:
-        # tslab loses the end of such a cell, its idle status with it.
-        result["print_20000"] = None
+        figure("write_ns", write_ns)
+    # Last, since tslab loses the end of such a cell, its idle status with it.
+    figure("print_20000", lambda: run("for i in range(20000): print(i)" if python else "for (let i = 0; i < 20000; i++) console.log(i)"))
 finally:
     client.stop_channels()
     process.kill()

@@ -32,7 +32,7 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     setExternalModuleIndicator: (file) => {
       (file as { externalModuleIndicator?: unknown }).externalModuleIndicator = true;
     },
-  }, true, ts.ScriptKind.TS);
+  }, false, ts.ScriptKind.TS);
   const declared = new Map<string, Declared>();
   const exported = new Set<string>();
   const mentioned = new Set<string>();
@@ -99,14 +99,19 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     }
   };
 
+  /** The list of the top-level statement at hand, which `topLevel` has seen to. */
+  let bound: ts.VariableDeclarationList | undefined;
+  const lastToken = ts.SyntaxKind.LastToken;
   const visit = (node: ts.Node, inFunction: boolean): void => {
     if (ts.isIdentifier(node)) mentioned.add(node.text);
+    // Names, literals and keywords are most of a cell's nodes, and nothing below asks about them.
+    if (node.kind <= lastToken) return;
     if (!inFunction) {
       if (ts.isAwaitExpression(node)) awaits = true;
       else if (ts.isForOfStatement(node) && node.awaitModifier) awaits = true;
       else if (ts.isVariableDeclarationList(node)) {
         if ((node.flags & ts.NodeFlags.AwaitUsing) === ts.NodeFlags.AwaitUsing) awaits = true;
-        if (isVar(node) && !(ts.isVariableStatement(node.parent) && node.parent.parent === source)) bindList(node, false);
+        if (isVar(node) && node !== bound) bindList(node, false);
       }
     }
     if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier) {
@@ -134,6 +139,7 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
 
   for (const statement of source.statements) {
     topLevel(statement);
+    bound = ts.isVariableStatement(statement) ? statement.declarationList : undefined;
     visit(statement, false);
   }
   const unexported = [...declared.keys()].filter((name) => !exported.has(name));

@@ -31,10 +31,12 @@ export function cellTransformer(ts: TypeScript, range: CellRange, renaming: Rena
 
 class CellTransformer {
   private readonly f: ts.NodeFactory;
+  private readonly lastToken: ts.SyntaxKind;
 
   constructor(private readonly ts: TypeScript, private readonly context: ts.TransformationContext,
     private readonly range: CellRange, private readonly renaming: Renaming) {
     this.f = context.factory;
+    this.lastToken = ts.SyntaxKind.LastToken;
   }
 
   transform(file: ts.SourceFile): ts.SourceFile {
@@ -226,6 +228,7 @@ class CellTransformer {
   private visit(node: ts.Node, inFunction: boolean): ts.Node {
     const { ts, f } = this;
     if (ts.isIdentifier(node)) return this.reference(node);
+    if (node.kind <= this.lastToken) return node;
     if (ts.isShorthandPropertyAssignment(node) && this.renaming.names.has(node.name.text)) {
       const value = this.reference(node.name);
       const initial = node.objectAssignmentInitializer && this.visit(node.objectAssignmentInitializer, inFunction) as ts.Expression;

@@ -10,4 +10,6 @@ module.exports = {
   globalSetup: "<rootDir>/test/support/setup.js",
   reporters: ["default", "<rootDir>/test/support/reporter.js"],
   testTimeout: 30_000,
+  // @jupyterlab/services, the client in test/lab/services, keeps its polling timers after it was disposed of.
+  forceExit: true,
 };

@@ -10,7 +10,6 @@ export interface Kernels {
   gemm_f64(...args: number[]): void;
   activation(op: number, n: number, x: number, y: number, slope: number): void;
   activationBackward(op: number, n: number, x: number, dy: number, dx: number, slope: number): void;
-  add(n: number, a: number, b: number, c: number): void;
   addRows(m: number, n: number, y: number, b: number): void;
   sumRows(m: number, n: number, dy: number, db: number): void;
   softmax(m: number, n: number, x: number, y: number): void;
@@ -22,8 +21,6 @@ export interface Kernels {
   attention(...args: number[]): void;
   attentionWork(t: number): number;
   attentionBackward(...args: number[]): void;
-  adamw(...args: number[]): void;
-  sgd(n: number, p: number, g: number, buf: number, lr: number, mu: number): void;
 }
 
 export interface Wasm {

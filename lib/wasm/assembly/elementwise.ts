@@ -114,16 +114,6 @@ export function activationBackward(op: i32, n: i32, x: usize, dy: usize, dx: usi
   else backward(GELU_TANH, n, x, dy, dx, slope);
 }
 
-/** c = a + b */
-export function add(n: i32, a: usize, b: usize, c: usize): void {
-  for (let i = 0; i < n; i += 4) {
-    v128.store(c, f32x4.add(v128.load(a), v128.load(b)));
-    a += 16;
-    b += 16;
-    c += 16;
-  }
-}
-
 /** y[m, n] += b[n], row by row: a bias. */
 export function addRows(m: i32, n: i32, y: usize, b: usize): void {
   for (let i = 0; i < m; i++) {

@@ -3,10 +3,9 @@
 import { gemm } from "./gemm";
 
 export { gemmScratch } from "./gemm";
-export { activation, activationBackward, add, addRows, sumRows } from "./elementwise";
+export { activation, activationBackward, addRows, sumRows } from "./elementwise";
 export { crossEntropy, crossEntropyBackward, layerNorm, layerNormBackward, softmax, softmaxBackward } from "./rows";
 export { attention, attentionBackward, attentionWork } from "./attention";
-export { adamw, sgd } from "./optim";
 
 export function gemm_f32(
   transA: bool, transB: bool, m: i32, n: i32, k: i32, alpha: f32,

@@ -11,7 +11,7 @@ import {
 } from "../../../lib";
 import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
-import { matmul } from "../../../lib/webgpu/kernels/matmul";
+import { product as multiply } from "../../../lib/webgpu/tensor";
 import { layerCases } from "../layers/cases";
 import { expectClose } from "../layers/close";
 import { goldenCases } from "../layers/golden";
@@ -75,18 +75,23 @@ describe("sizes that fill several tiles and end in the middle of one", () => {
     await expectSame(linear, { x: draw(m, inner), W: draw(out, inner), b: draw(out) });
   });
 
-  gpuIt.each([[32, 16], [64, 16], [128, 8]] as const)(`the product in tiles of %i ${needs}`, async (tile, step) => {
-    const [m, n, k] = [tile + 3, tile - 5, 37];
-    for (const [transA, transB] of [[false, false], [false, true], [true, false], [true, true]]) {
-      const [a, b] = [draw(transA ? k : m, transA ? m : k), draw(transB ? n : k, transB ? k : n)].map((t) => t.astype("float32"));
-      const c = GpuTensor.allocate([m, n]);
-      gpu().run(matmul({ tile, step }, transA, transB, false), {
-        buffers: [GpuTensor.from(a).buffer, GpuTensor.from(b).buffer, c.buffer],
-        params: [m, n, k, 0, m * k, k * n, m * n, 0],
-        groups: [Math.ceil(n / tile), Math.ceil(m / tile), 1],
-      });
-      expectClose(await c.read(), (transA ? a.T : a).matmul(transB ? b.T : b), 1e-5, `${transA} ${transB}`);
+  gpuIt.each([32, 64, 128] as const)(`the product in tiles of %i, rows of any length and of fours ${needs}`, async (tile) => {
+    for (const [m, n, k] of [[tile + 3, tile - 5, 37], [tile + 4, tile + 12, 20]]) {
+      for (const [transA, transB] of [[false, false], [false, true], [true, false], [true, true]]) {
+        const [a, b] = [draw(transA ? k : m, transA ? m : k), draw(transB ? n : k, transB ? k : n)].map((t) => t.astype("float32"));
+        const c = multiply(GpuTensor.from(a), GpuTensor.from(b), { m, n, k, transA, transB, tile });
+        expectClose(await c.read(), (transA ? a.T : a).matmul(transB ? b.T : b), 1e-5, `${m} ${transA} ${transB}`);
+      }
     }
+  });
+
+  gpuIt(`a product of long sums is cut along them, in a batch too ${needs}`, async () => {
+    const [a, b] = [draw(3, 9, 1100), draw(3, 1100, 10)].map((t) => t.astype("float32"));
+    const before = gpu().dispatches;
+    const y = GpuTensor.from(a).matmul(GpuTensor.from(b));
+    expect(gpu().dispatches - before).toBe(2);
+    expectClose(await read(y), a.matmul(b), 1e-5, "batch");
+    expectClose(await read(GpuTensor.from(a.at(0)).matmul(b.at(0))), a.at(0).matmul(b.at(0)), 1e-5, "one");
   });
 
   gpuIt.each([true, false])(`attention over 130 tokens, causal %s ${needs}`, async (causal) => {

@@ -99,10 +99,10 @@ export class Gpu {
     return [description || device, vendor, architecture].filter(Boolean).join(", ");
   }
 
-  /** Whether kernels may use subgroups: from 4 invocations on, and no more than the 64 that share a row at least. */
-  get subgroups(): boolean {
+  /** The fewest and the most invocations of a subgroup, where kernels use them: from 4 on, and no more than share a row. */
+  get subgroups(): readonly [number, number] | undefined {
     const { subgroupMinSize = 0, subgroupMaxSize = 0 } = this.adapter.info;
-    return this.device.features.has("subgroups") && subgroupMinSize >= 4 && subgroupMaxSize <= 64;
+    return this.device.features.has("subgroups") && subgroupMinSize >= 4 && subgroupMaxSize <= 64 ? [subgroupMinSize, subgroupMaxSize] : undefined;
   }
 
   /** Whether the device can no longer be used. */

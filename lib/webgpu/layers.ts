@@ -18,7 +18,7 @@ const rowsOf = (t: Tensor): number => sizeOf(t.shape.slice(0, -1));
 /** Whole numbers on the GPU as they are. */
 const whole = (t: Tensor): GpuTensor => GpuTensor.from(t);
 /** How rows as long as x's are walked on this GPU. */
-const traitsOf = (x: Tensor): rows.RowTraits => rows.rowTraits(last(x), gpu().subgroups);
+const traitsOf = (x: Tensor): rows.RowTraits => rows.rowTraits(last(x), gpu().subgroups !== undefined);
 const LOWEST = floatBits(-Infinity);
 
 const linear: Implementation = {

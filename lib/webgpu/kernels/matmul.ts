@@ -19,11 +19,10 @@ export interface MatmulTraits {
   readonly activation?: Activation;
 }
 
-/** Numbers along k that are in workgroup memory at a time. */
-const STEP = 8;
 /** Between rows of workgroup memory, so that writing a column does not meet the same bank twice. */
 const PAD = 4;
 
+const letters = ["x", "y", "z", "w"];
 const list = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("\n");
 
 /**
@@ -43,37 +42,32 @@ export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias,
   const side = tile === 32 ? 8 : 16;
   const blocks = tile / (4 * side);
   const own = 4 * blocks;
-  /** Fetches of four numbers that each invocation makes for a strip. */
-  const fetches = (tile * STEP) / 4 / side ** 2;
+  /** Numbers along k that are in workgroup memory at a time: each invocation fetches four of a strip. */
+  const step = (4 * side ** 2) / tile;
   const row = (tile + PAD) / 4;
 
-  // A strip's numbers are fetched in fours along the stored matrix's rows: along k, or along the tile.
-  const place = (i: number, alongTile: boolean): string => {
-    const at = `(local + ${i * side * side}u)`;
-    return alongTile ? `let r = 4u * (${at} % ${tile / 4}u); let s = ${at} / ${tile / 4}u;` : `let s = 4u * (${at} % ${STEP / 4}u); let r = ${at} / ${STEP / 4}u;`;
-  };
+  // Along the stored matrix's rows, that is along k or along the tile: r is the place in the tile, s along k.
+  const place = (alongTile: boolean): string => (alongTile
+    ? `let r = 4u * (local % ${tile / 4}u); let s = local / ${tile / 4}u;`
+    : `let s = 4u * (local % ${step / 4}u); let r = local / ${step / 4}u;`);
   const fetch = (matrix: "a" | "b", alongTile: boolean, wide: boolean): string => {
     const [size, first, base] = matrix === "a" ? ["p.m", "row0", "baseA"] : ["p.n", "column0", "baseB"];
-    const index = alongTile ? `k * ${size} + line` : "line * p.k + k";
-    const inside = `line < ${size} && k < kEnd`;
-    const next = alongTile ? "line" : "k";
-    return list(fetches, (i) => `    { ${place(i, alongTile)} let line = ${first} + r; let k = k0 + s;
-      var v = vec4f();
-      ${wide
-        ? `if (${inside}) { v = ${matrix}[(${base} + ${index}) / 4u]; }`
-        : `if (${inside}) { let at = ${base} + ${index}; let left = ${alongTile ? size : "kEnd"} - ${next};
-        v.x = ${matrix}[at]; if (left > 1u) { v.y = ${matrix}[at + 1u]; } if (left > 2u) { v.z = ${matrix}[at + 2u]; } if (left > 3u) { v.w = ${matrix}[at + 3u]; } }`}
-      ${matrix}Next${i} = v; }`);
+    const left = alongTile ? `${size} - line` : "kEnd - k";
+    return `    { ${place(alongTile)} let line = ${first} + r; let k = k0 + s; let at = ${base} + ${alongTile ? `k * ${size} + line` : "line * p.k + k"};
+      ${matrix}Next = vec4f();
+      if (line < ${size} && k < kEnd) { ${wide
+        ? `${matrix}Next = ${matrix}[at / 4u];`
+        : `${matrix}Next.x = ${matrix}[at]; let left = ${left};
+        ${letters.slice(1).map((letter, i) => `if (left > ${i + 1}u) { ${matrix}Next.${letter} = ${matrix}[at + ${i + 1}u]; }`).join(" ")}`} } }`;
   };
   const store = (matrix: "a" | "b", alongTile: boolean): string => {
     const strip = `strip${matrix.toUpperCase()}`;
-    return list(fetches, (i) => `    { ${place(i, alongTile)} ${alongTile
-      ? `${strip}[s * ${row}u + r / 4u] = ${matrix}Next${i};`
-      : ["x", "y", "z", "w"].map((c, j) => `${strip}[(s + ${j}u) * ${row}u + r / 4u][r % 4u] = ${matrix}Next${i}.${c};`).join(" ")} }`);
+    return `    { ${place(alongTile)} ${alongTile
+      ? `${strip}[s * ${row}u + r / 4u] = ${matrix}Next;`
+      : letters.map((letter, j) => `${strip}[(s + ${j}u) * ${row}u + r / 4u][r % 4u] = ${matrix}Next.${letter};`).join(" ")} }`;
   };
   const strips = `${fetch("a", transA, wideA)}\n${fetch("b", !transB, wideB)}`;
 
-  const letters = ["x", "y", "z", "w"];
   const c = (i: number, j: number): string => `c${i}_${j}`;
   const fma = list(own, (i) => list(blocks, (j) => `      ${c(i, j)} = fma(vec4f(a${i >> 2}.${letters[i % 4]}), b${j}, ${c(i, j)});`));
   const write = list(own, (i) => list(blocks, (j) => {
@@ -102,8 +96,8 @@ export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias,
     code: /* wgsl */ `
 struct Params { m: u32, n: u32, k: u32, part: u32, strideA: u32, strideB: u32, strideC: u32, parts: u32, tilesM: u32, tilesN: u32, slope: f32, total: u32 }
 ${bindings}
-var<workgroup> stripA: array<vec4f, ${row * STEP}>;
-var<workgroup> stripB: array<vec4f, ${row * STEP}>;
+var<workgroup> stripA: array<vec4f, ${row * step}>;
+var<workgroup> stripB: array<vec4f, ${row * step}>;
 ${activation ? `${HELPERS}\nfn f(x0: f32) -> f32 { let s = p.slope; return ${ACTIVATIONS[activation].value}; }` : ""}
 @compute @workgroup_size(${side}, ${side})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -125,16 +119,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let x = id.x;
   let y = id.y;
 ${list(own * blocks, (i) => `  var ${c(Math.floor(i / blocks), i % blocks)} = vec4f();`)}
-${list(fetches, (i) => `  var aNext${i} = vec4f();\n  var bNext${i} = vec4f();`)}
+  var aNext = vec4f();
+  var bNext = vec4f();
   var k0 = kStart;
 ${strips}
   for (; k0 < kEnd; ) {
 ${store("a", transA)}
 ${store("b", !transB)}
     workgroupBarrier();
-    k0 += ${STEP}u;
+    k0 += ${step}u;
 ${strips}
-    for (var s = 0u; s < ${STEP}u; s++) {
+    for (var s = 0u; s < ${step}u; s++) {
 ${list(blocks, (i) => `      let a${i} = stripA[s * ${row}u + y + ${side * i}u];\n      let b${i} = stripB[s * ${row}u + x + ${side * i}u];`)}
 ${fma}
     }

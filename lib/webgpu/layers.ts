@@ -11,7 +11,7 @@ import { ACTIVATIONS, type Activation } from "./kernels/activations";
 import { ATTENTION_ROWS, flashBackwardKey, flashBackwardQuery, flashForward, MAX_HEAD } from "./kernels/attention";
 import { maxPool, maxPoolBackward, POOL_SIZE } from "./kernels/maxPool";
 import * as rows from "./kernels/rows";
-import { activated, floats, GpuTensor, pointwise, product } from "./tensor";
+import { activated, floats, GpuTensor, pointwise, product, productAndSums } from "./tensor";
 
 const last = (t: Tensor): number => t.shape[t.rank - 1];
 const rowsOf = (t: Tensor): number => sizeOf(t.shape.slice(0, -1));
@@ -32,10 +32,14 @@ const linear: Implementation = {
     const [out, inner] = W.shape;
     const m = rowsOf(x);
     const up = floats(dy);
+    const sizes = { m: out, n: inner, k: m, transA: true };
+    // dW's kernel reads all of dy, whose sums are db. Without a column of W it has no work, so no sums either.
+    let both: [GpuTensor, GpuTensor] | undefined;
+    const together = (): [GpuTensor, GpuTensor] => (both ??= productAndSums(up, floats(x), sizes));
     return {
       dx: () => product(up, floats(W), { m, n: inner, k: out }).reshape(x.shape),
-      dW: () => product(up, floats(x), { m: out, n: inner, k: m, transA: true }),
-      db: b && (() => up.reshape(m, out).sum(0)),
+      dW: () => (b ? together()[0] : product(up, floats(x), sizes)),
+      db: b && (() => (inner > 0 ? together()[1] : up.reshape(m, out).sum(0))),
     };
   },
 };

@@ -431,31 +431,45 @@ function tileFor(m: number, n: number, batch: number): Tile {
 }
 
 /** op(a) op(b) + bias as [batch *] m x n numbers; the operands' shapes are the caller's business. */
-export function product(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, bias, tile = tileFor(m, n, batch) }: Product): GpuTensor {
+export function product(a: GpuTensor, b: GpuTensor, sizes: Product): GpuTensor {
+  const { c, parts, traits, dispatch } = multiply(a, b, sizes);
+  if (parts > 1) return c.sum((sizes.batch ?? 1) === 1 ? 0 : 1) as GpuTensor;
+  latest = {
+    c: c.buffer, dispatch,
+    with: (activation, option, act) => gpu().replaceLast(
+      matmul({ ...traits, activation }),
+      { ...dispatch, buffers: [...dispatch.buffers, act], params: dispatch.params.with(10, floatBits(option)) }),
+  };
+  return c;
+}
+
+/** op(a) op(b), and beside it the sum of each row of op(a), m numbers. */
+export function productAndSums(a: GpuTensor, b: GpuTensor, sizes: Omit<Product, "batch" | "bias">): [GpuTensor, GpuTensor] {
+  const { c, sums, parts } = multiply(a, b, sizes, true);
+  return parts > 1 ? [c.sum(0) as GpuTensor, sums!.sum(0) as GpuTensor] : [c, sums!];
+}
+
+function multiply(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, bias, tile = tileFor(m, n, batch) }: Product, rowSums = false) {
   const [tilesM, tilesN] = [Math.ceil(m / tile), Math.ceil(n / tile)];
   // Few outputs of long sums (a narrow layer's dW over a large batch): k is cut into parts, which a second kernel adds up.
   const wanted = bias ? 1 : Math.max(1, Math.min(Math.floor(k / 256), Math.floor(64 / Math.max(1, batch * tilesM * tilesN))));
-  const part = 8 * Math.ceil(k / wanted / 8);
-  const parts = part === 0 ? 1 : Math.ceil(k / part);
-  const shape = batch === 1 ? [m, n] : [batch, m, n];
-  const c = GpuTensor.allocate(parts === 1 ? shape : batch === 1 ? [parts, m, n] : [batch, parts, m, n]);
+  const part = 8 * Math.max(1, Math.ceil(k / wanted / 8));
+  const parts = Math.max(1, Math.ceil(k / part));
+  const several = [...(batch === 1 ? [] : [batch]), ...(parts === 1 ? [] : [parts])];
+  const c = GpuTensor.allocate([...several, m, n]);
+  const sums = rowSums ? GpuTensor.allocate([...several, m]) : undefined;
   const traits = {
-    tile, transA, transB, bias: bias !== undefined,
+    tile, transA, transB, bias: bias !== undefined, rowSums,
     wideA: (transA ? m : k) % 4 === 0, wideB: (transB ? k : n) % 4 === 0, wideC: n % 4 === 0,
   };
   const workgroups = tilesM * tilesN * batch * parts;
-  const buffers = [a.buffer, b.buffer, ...(bias ? [bias.buffer] : []), c.buffer];
-  const params = [m, n, k, part, m * k, k * n, m * n, parts, tilesM, tilesN, 0, workgroups];
-  const groups = grid(workgroups);
-  const dispatch = { buffers, params, groups };
-  gpu().run(matmul(traits), dispatch);
-  if (parts > 1) return c.sum(batch === 1 ? 0 : 1) as GpuTensor;
-  latest = {
-    c: c.buffer, dispatch,
-    with: (activation, slope, act) => gpu().replaceLast(
-      matmul({ ...traits, activation }), { buffers: [...buffers, act], params: params.with(10, floatBits(slope)), groups }),
+  const dispatch: Dispatch = {
+    buffers: [a, b, ...(bias ? [bias] : []), c, ...(sums ? [sums] : [])].map((t) => t.buffer),
+    params: [m, n, k, part, m * k, k * n, m * n, parts, tilesM, tilesN, 0, workgroups],
+    groups: grid(workgroups),
   };
-  return c;
+  gpu().run(matmul(traits), dispatch);
+  return { c, sums, parts, traits, dispatch };
 }
 
 /** f(x) of every element. Straight after the product that gave x, the product's kernel writes it too. */

@@ -17,6 +17,8 @@ export interface MatmulTraits {
   readonly bias: boolean;
   /** A second output: the activation of c. */
   readonly activation?: Activation;
+  /** A second output: the sum of each row of op(a), which is db beside dW = dy^T x. */
+  readonly rowSums?: boolean;
 }
 
 /** Between rows of workgroup memory, so that writing a column does not meet the same bank twice. */
@@ -26,7 +28,7 @@ const letters = ["x", "y", "z", "w"];
 const list = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("\n");
 
 /**
- * c[m, n] = op(a) op(b) + bias, for each of a batch; with an activation also its value f(c).
+ * c[m, n] = op(a) op(b) + bias, for each of a batch; with an activation also its value f(c), or the sums of op(a)'s rows.
  *
  * A workgroup computes a tile of c. Step by step along k it holds a strip of op(a) and one of op(b) in workgroup memory,
  * where each number is read by a whole row or column of invocations. An invocation reads four neighbours at a time and
@@ -38,7 +40,7 @@ const list = (n: number, f: (i: number) => string): string => Array.from({ lengt
  * Parameters: [m, n, k, k of one part], [stride of a, of b, of c from one of the batch to the next, parts], [tiles along m,
  * tiles along n, the activation's option, workgroups]. k can be cut into parts, each a matrix of its own: see `product`.
  */
-export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias, activation }: MatmulTraits) => {
+export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias, activation, rowSums }: MatmulTraits) => {
   const side = tile === 32 ? 8 : 16;
   const blocks = tile / (4 * side);
   const own = 4 * blocks;
@@ -70,8 +72,9 @@ export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias,
 
   const c = (i: number, j: number): string => `c${i}_${j}`;
   const fma = list(own, (i) => list(blocks, (j) => `      ${c(i, j)} = fma(vec4f(a${i >> 2}.${letters[i % 4]}), b${j}, ${c(i, j)});`));
+  const lineOf = (i: number): string => `row0 + ${4 * side * (i >> 2) + (i % 4)}u + 4u * y`;
   const write = list(own, (i) => list(blocks, (j) => {
-    const [line, column] = [`row0 + ${4 * side * (i >> 2) + (i % 4)}u + 4u * y`, `column0 + ${4 * side * j}u + 4u * x`];
+    const [line, column] = [lineOf(i), `column0 + ${4 * side * j}u + 4u * x`];
     const element = (e: number): string => {
       const value = `${c(i, j)}.${letters[e]}${bias ? ` + bias[j + ${e}u]` : ""}`;
       return `if (j + ${e}u < p.n) { let v = ${value}; c[at + ${e}u] = v; ${activation ? `act[at + ${e}u] = f(v);` : ""} }`;
@@ -88,6 +91,7 @@ export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias,
     ...(bias ? [`var<storage, read> bias: ${array(wideC)};`] : []),
     `var<storage, read_write> c: ${array(wideC)};`,
     ...(activation ? [`var<storage, read_write> act: ${array(wideC)};`] : []),
+    ...(rowSums ? ["var<storage, read_write> sums: array<f32>;"] : []),
     "var<uniform> p: Params;",
   ].map((binding, i) => `@group(0) @binding(${i}) ${binding}`).join("\n");
 
@@ -119,6 +123,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let x = id.x;
   let y = id.y;
 ${list(own * blocks, (i) => `  var ${c(Math.floor(i / blocks), i % blocks)} = vec4f();`)}
+${rowSums ? list(blocks, (i) => `  var sum${i} = vec4f();`) : ""}
   var aNext = vec4f();
   var bNext = vec4f();
   var k0 = kStart;
@@ -132,10 +137,12 @@ ${strips}
     for (var s = 0u; s < ${step}u; s++) {
 ${list(blocks, (i) => `      let a${i} = stripA[s * ${row}u + y + ${side * i}u];\n      let b${i} = stripB[s * ${row}u + x + ${side * i}u];`)}
 ${fma}
+${rowSums ? list(blocks, (i) => `      sum${i} += a${i};`) : ""}
     }
     workgroupBarrier();
   }
 ${write}
+${rowSums ? `  if (column0 == 0u && x == 0u) {\n${list(own, (i) => `    { let i = ${lineOf(i)}; if (i < p.m) { sums[z * p.m + i] = sum${i >> 2}.${letters[i % 4]}; } }`)}\n  }` : ""}
 }`,
   };
 });

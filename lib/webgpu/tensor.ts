@@ -400,13 +400,18 @@ function reduce(kind: Reduction, x: GpuTensor, axis: number | readonly number[] 
   const shape = keepdims ? x.shape.map((d, i) => (over.includes(i) ? 1 : d)) : kept.shape;
   const rows = Math.max(1, Math.ceil(count / part));
   const out = GpuTensor.allocate(rows === 1 ? shape : [rows, ...shape]);
-  const from = kind === "sum" ? 0 : kind === "max" ? -Infinity : Infinity;
+  const from = kind === "sum" || kind === "squares" ? 0 : kind === "max" ? -Infinity : Infinity;
   gpu().run(reduction(kind, kept.axes.length, reduced.axes.length, together), {
     buffers: [x.buffer, out.buffer],
     params: [outputs, count, part, floatBits(from), ...[...kept.axes, ...reduced.axes].flatMap(({ size, strides: [stride] }) => [size, stride, 0, 0])],
     groups: grid(together ? outputs * rows : Math.ceil((outputs * rows) / REDUCE_SIZE)),
   });
-  return rows === 1 ? out : reduce(kind, out, 0, false);
+  return rows === 1 ? out : reduce(kind === "squares" ? "sum" : kind, out, 0, false);
+}
+
+/** The sum of all squares, a scalar: a gradient's norm before the root. */
+export function sumOfSquares(t: Tensor): GpuTensor {
+  return reduce("squares", floats(t), undefined, false);
 }
 
 export interface Product {

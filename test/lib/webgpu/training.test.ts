@@ -3,7 +3,9 @@
  * @jest-environment ./test/support/gpu-environment.js
  */
 
-import { adamW, device, gpt, linear, mse, randn, relu, rng, tensor, type Tensor } from "../../../lib";
+import {
+  adamW, device, gpt, linear, mse, randn, relu, rng, sgd, tensor, train, warmupCosine, type DeviceName, type Gpt, type Tensor,
+} from "../../../lib";
 import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import { expectClose } from "../layers/close";
@@ -128,5 +130,50 @@ describe("a training step of the minimal GPT", () => {
     expect(gpu().used).toBeLessThanOrEqual(used);
     expect((gpu().submissions - submissions) / 30).toBe(1);
     expect((gpu().dispatches - dispatches) / 30).toBe(26 + 62 * blocks);
+  });
+});
+
+describe("train on webgpu", () => {
+  const config = { vocabulary: 5, context: 8, width: 8, heads: 2, blocks: 1 };
+  const ids = Int32Array.from({ length: 200 }, (_, i) => (i * i) % 5);
+  const options = () => ({ steps: 4, batch: 2, clip: 0.5, rng: rng(2), optimizer: adamW({ lr: 0.05, eps: 1e-4 }), schedule: warmupCosine(2, 4, 0.1) });
+  const model = (): Gpt => gpt(config, rng(1), { dtype: "float32", std: 0.3 });
+
+  gpuIt.each([["every parameter", (m: Gpt) => m], ["LoRA's", (m: Gpt) => m.withLora({ rank: 2, on: "all" }, rng(4))]])(
+    `takes the steps of the cpu, and the model's own tensors hold %s in the end ${needs}`, async (_, adapted) => {
+      const [plain, there] = [adapted(model()), adapted(model())];
+      const expected = [...train(plain, ids, options())];
+      const found = [];
+      for await (const step of train(there, ids, { ...options(), device: "webgpu" })) found.push(step);
+      expect(found.map(({ step, lr }) => [step, lr])).toEqual(expected.map(({ step, lr }) => [step, lr]));
+      for (const [i, { loss, norm, norms }] of found.entries()) {
+        expect(loss).toBeCloseTo(expected[i].loss, 3);
+        expect(norm).toBeCloseTo(expected[i].norm, 3);
+        expect(Object.keys(norms)).toEqual(Object.keys(expected[i].norms));
+        for (const [name, own] of Object.entries(norms)) expect(own).toBeCloseTo(expected[i].norms[name], 3);
+      }
+      for (const [name, w] of Object.entries(plain.trainable)) {
+        expect(there.trainable[name]).not.toBeInstanceOf(GpuTensor);
+        expectClose(there.trainable[name], w, 2e-3, name);
+      }
+    });
+
+  gpuIt(`gives the parameters back when the loop is left, and keeps no memory ${needs}`, async () => {
+    const own = model();
+    const start = own.parameters.Wlogits.clone();
+    const used: number[] = [];
+    for await (const { step } of train(own, ids, { ...options(), steps: 100, device: "webgpu" })) {
+      used.push(gpu().used);
+      if (step === 5) break;
+    }
+    expect(used[5]).toBeLessThanOrEqual(used[1]);
+    expect(own.parameters.Wlogits.sub(start).norm()).toBeGreaterThan(0.01);
+  });
+
+  gpuIt(`says what it cannot do ${needs}`, async () => {
+    const there = train(model(), ids, { ...options(), device: "webgpu" as DeviceName });
+    expect(() => [...there]).toThrow("train: on webgpu the loss has to come back from the GPU; write `for await (... of train(...))`");
+    await expect(train(model(), ids, { ...options(), optimizer: sgd({ lr: 1 }), device: "webgpu" }).next()).rejects.toThrow(
+      "train: the optimizer is sgd, on webgpu it should be adam or adamW (without amsgrad)");
   });
 });

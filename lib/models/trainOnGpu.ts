@@ -29,7 +29,7 @@ export async function* trainOnGpu(
         const squares = Object.values(gradients).map((g) => sumOfSquares(g).reshape(1));
         return { gradients, measured: lossTensor!.reshape(1).concat(squares, 0) };
       }));
-      const [loss, ...squares] = (await (measured as GpuTensor).read()).data;
+      const [loss, ...squares] = (await measured.read()).data;
       const norms = Object.fromEntries(Object.keys(gradients).map((name, i) => [name, Math.sqrt(squares[i])]));
       const norm = Math.hypot(...Object.values(norms));
       adamW.lr = optimizer.lr * schedule(step);
@@ -42,7 +42,7 @@ export async function* trainOnGpu(
     const trained = { ...model.trainable };
     const own = moved.find(({ home }) => home === model.trainable)!.plain;
     for (const { home, plain } of moved) Object.assign(home, plain);
-    for (const [name, t] of Object.entries(trained)) own[name].data.set((await (t as GpuTensor).read()).data);
+    for (const [name, t] of Object.entries(trained)) own[name].data.set((await t.read()).data);
   }
 }
 

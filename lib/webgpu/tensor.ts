@@ -73,7 +73,7 @@ export class GpuTensor extends Tensor {
   }
 
   /** The numbers, back from the GPU once everything before has run. */
-  async read(): Promise<Tensor> {
+  override async read(): Promise<Tensor> {
     const bytes = await this.handle.storage.owner.read(this.buffer, 4 * this.size);
     const Words = this.dtype === "int32" ? Int32Array : Float32Array;
     return new Tensor(new Words(bytes, 0, this.size), this.shape);

@@ -116,7 +116,7 @@ describe("lib/webgpu in a browser", () => {
             optimizer.step(model.trainable, model.backward(cache));
             return lossTensor;
           });
-          found.push((await (loss as InstanceType<typeof GpuTensor>).read()).item());
+          found.push((await loss!.read()).item());
         }
         return found;
       });

@@ -20,10 +20,9 @@ beforeAll(async () => {
 
 const random = rng(11);
 const draw = (...shape: number[]): Tensor => randn(shape, random);
-const read = async (t: Tensor): Promise<Tensor> => (t as GpuTensor).read();
 
 describe("what can go wrong", () => {
-  const lives = async (): Promise<void> => expectClose(await read(GpuTensor.from(tensor([1, 2])).mul(2)), tensor([2, 4]), 0, "afterwards");
+  const lives = async (): Promise<void> => expectClose(await GpuTensor.from(tensor([1, 2])).mul(2).read(), tensor([2, 4]), 0, "afterwards");
 
   gpuIt(`a tensor larger than the device allows ${needs}`, async () => {
     expect(() => GpuTensor.allocate([2 ** 31])).toThrow(/^webgpu: a tensor of 8192 MiB is larger than this device's limit of \d+ MiB; use a smaller batch or device "cpu"$/);
@@ -44,14 +43,14 @@ describe("what can go wrong", () => {
     await expect(fill()).rejects.toThrow(/^webgpu: the GPU has no memory for a tensor of \d+ MiB beside the \d+ MiB in use; use a smaller batch, free tensors with gpuScope or dispose\(\), or use device "cpu"$/);
     for (const t of held) t.dispose();
     await lives();
-    expectClose(await read(kept), tensor([3, 5]), 0, "kept");
+    expectClose(await kept.read(), tensor([3, 5]), 0, "kept");
   });
 
   gpuIt(`a step that runs out of memory is dropped, and read says so ${needs}`, async () => {
     const { device: real } = gpu();
     jest.spyOn(real, "popErrorScope").mockResolvedValueOnce({ message: "Out of memory\n  in detail" } as GPUError);
     const y = GpuTensor.allocate([5_000_000]);
-    await expect(read(y)).rejects.toThrow(/^webgpu: the GPU has no memory for a tensor of 20 MiB/);
+    await expect(y.read()).rejects.toThrow(/^webgpu: the GPU has no memory for a tensor of 20 MiB/);
     jest.restoreAllMocks();
     y.dispose();
     // The buffer that the GPU had no memory for is not used again.
@@ -65,7 +64,7 @@ describe("what can go wrong", () => {
   gpuIt(`a kernel that the GPU's compiler refuses is named ${needs}`, async () => {
     const y = GpuTensor.allocate([4]);
     gpu().run({ name: "broken", code: "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }" }, { buffers: [y.buffer], params: [], groups: [1] });
-    await expect(read(y)).rejects.toThrow(/^webgpu: the GPU's compiler refuses the kernel "broken": ./);
+    await expect(y.read()).rejects.toThrow(/^webgpu: the GPU's compiler refuses the kernel "broken": ./);
     await lives();
   });
 
@@ -74,7 +73,7 @@ describe("what can go wrong", () => {
     const turned = [7, 6, 5, 4, 3, 2, 1, 0];
     expect(() => uneven.transpose(turned)).toThrow(/^webgpu: copy over 8 uneven axes, at most 7 are possible; use device "cpu"$/);
     const seven = draw(...Array<number>(7).fill(2)).astype("float32");
-    expectClose(await read(GpuTensor.from(seven).transpose(turned.slice(1))), seven.transpose(turned.slice(1)), 0, "seven axes");
+    expectClose(await GpuTensor.from(seven).transpose(turned.slice(1)).read(), seven.transpose(turned.slice(1)), 0, "seven axes");
     expect(() => gpu().run({ name: "huge", code: "" }, { buffers: [], params: [], groups: [70_000] })).toThrow(/^webgpu: huge needs 70000 workgroups along one axis, a device runs 65535$/);
     await lives();
   });
@@ -104,7 +103,7 @@ describe("what can go wrong", () => {
   });
 
   gpuIt(`a device that is lost while a result is on its way ${needs}`, async () => {
-    const result = read(GpuTensor.from(draw(64, 64).astype("float32")).exp());
+    const result = GpuTensor.from(draw(64, 64).astype("float32")).exp().read();
     gpu().device.destroy();
     await expect(result).rejects.toThrow(/^webgpu: /);
     await webgpu();
@@ -119,7 +118,7 @@ describe("what can go wrong", () => {
     expect(() => device("webgpu")).not.toThrow();
     device("cpu");
     await webgpu();
-    expectClose(await read(relu.forward({ x: draw(3).astype("float32").abs() }, { device: "webgpu" }).y.mul(0)), tensor([0, 0, 0]), 0, "y");
+    expectClose(await relu.forward({ x: draw(3).astype("float32").abs() }, { device: "webgpu" }).y.mul(0).read(), tensor([0, 0, 0]), 0, "y");
   });
 
   it("without an adapter one sentence says what was tried, and the cpu goes on", () => {

@@ -20,7 +20,6 @@ beforeAll(async () => {
 
 const random = rng(11);
 const draw = (...shape: number[]): Tensor => randn(shape, random);
-const read = async (t: Tensor): Promise<Tensor> => (t as GpuTensor).read();
 
 describe("training on the GPU", () => {
   gpuIt(`takes the steps that plain TypeScript takes ${needs}`, async () => {
@@ -55,7 +54,7 @@ describe("training on the GPU", () => {
     } finally {
       device(before);
     }
-    for (const name of Object.keys(start) as (keyof Weights)[]) expectClose(await read(onGpu[name]), onCpu[name], 1e-3, name);
+    for (const name of Object.keys(start) as (keyof Weights)[]) expectClose(await onGpu[name].read(), onCpu[name], 1e-3, name);
   });
 });
 
@@ -72,10 +71,10 @@ describe("the minimal GPT", () => {
     try {
       const { lossTensor, cache } = there.forward(ids, ids);
       const found = there.backward(cache);
-      expect((await read(lossTensor!)).item()).toBeCloseTo(expected.loss, 5);
+      expect((await lossTensor!.read()).item()).toBeCloseTo(expected.loss, 5);
       expect(Object.keys(found).sort()).toEqual(Object.keys(gradients).sort());
       // db of the keys is 0 but for rounding: measured against the other biases, not against itself.
-      for (const [name, g] of Object.entries(gradients)) if (!name.endsWith(".bk")) expectClose(await read(found[name]), g, 1e-3, name);
+      for (const [name, g] of Object.entries(gradients)) if (!name.endsWith(".bk")) expectClose(await found[name].read(), g, 1e-3, name);
     } finally {
       device(before);
     }
@@ -109,7 +108,7 @@ describe("a training step of the minimal GPT", () => {
       optimizer.step(plain.trainable, plain.backward(plain.forward(ids, ids).cache));
       step();
     }
-    for (const [name, w] of Object.entries(plain.parameters)) expectClose(await read(model.parameters[name]), w, 1e-3, name);
+    for (const [name, w] of Object.entries(plain.parameters)) expectClose(await model.parameters[name].read(), w, 1e-3, name);
   });
 
   // A kernel more is not wrong, but small models feel it: change the figures on purpose.

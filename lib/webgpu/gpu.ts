@@ -32,6 +32,8 @@ export function family<A extends readonly unknown[]>(write: (...traits: A) => Ke
 const PARAMS_ALIGNMENT = 256;
 /** Parameters of this many dispatches are collected before they are submitted. */
 const PARAMS_SIZE = 1024 * PARAMS_ALIGNMENT;
+/** More bytes than this do not wait for a submission that somebody else asks for: they are needed again. */
+const MOST_RETIRED = 2 ** 28;
 /** WebGPU's limit on workgroups along one axis, the same on every device. */
 const MAX_GROUPS = 65535;
 
@@ -75,6 +77,7 @@ export class Gpu {
   private readonly invalid = new WeakSet<GPUBuffer>();
   /** Buffers that are free again once what is recorded has been submitted. */
   private retired: GPUBuffer[] = [];
+  private retiredBytes = 0;
   /** Bytes in buffers that some tensor holds. */
   used = 0;
   /** Kernels recorded since the start. */
@@ -170,7 +173,9 @@ export class Gpu {
   release(buffer: GPUBuffer): void {
     this.used -= buffer.size;
     this.retired.push(buffer);
+    this.retiredBytes += buffer.size;
     if (!this.encoder && !this.latest) this.recycle();
+    else if (this.retiredBytes > MOST_RETIRED) this.submit();
   }
 
   private recycle(): void {
@@ -181,6 +186,7 @@ export class Gpu {
       else this.pool.set(buffer.size, [buffer]);
     }
     this.retired = [];
+    this.retiredBytes = 0;
   }
 
   private emptyPool(): void {

@@ -11,7 +11,7 @@ import { ACTIVATIONS, type Activation } from "./kernels/activations";
 import { ATTENTION_ROWS, flashBackwardKey, flashBackwardQuery, flashForward, MAX_HEAD } from "./kernels/attention";
 import { maxPool, maxPoolBackward, POOL_SIZE } from "./kernels/maxPool";
 import * as rows from "./kernels/rows";
-import { activated, floats, GpuTensor, pointwise, product, productAndSums } from "./tensor";
+import { activated, floats, gatherRows, GpuTensor, pointwise, product, productAndSums, scatterRows } from "./tensor";
 
 const last = (t: Tensor): number => t.shape[t.rank - 1];
 const rowsOf = (t: Tensor): number => sizeOf(t.shape.slice(0, -1));
@@ -124,6 +124,20 @@ const layerNorm: Implementation = {
   },
 };
 
+type LookUp = { E: Tensor; ids: Tensor };
+
+const embedding: Implementation = {
+  supports: (_, { sparse }: { sparse: boolean }) => !sparse,
+
+  forward({ E, ids }: LookUp) {
+    return { y: gatherRows(floats(E), ids.data as Int32Array, last(E), [...ids.shape, last(E)]) };
+  },
+
+  backward(dy, { E, ids }: LookUp) {
+    return { dE: () => scatterRows(floats(dy), ids.data as Int32Array, last(E), E.shape) };
+  },
+};
+
 type Heads = { q: Tensor; k: Tensor; v: Tensor };
 type Saved = { y: GpuTensor; kept: GpuTensor };
 
@@ -205,7 +219,7 @@ function activation(name: Activation): Implementation {
 
 export const layers: Record<string, Implementation> = {
   ...Object.fromEntries((Object.keys(ACTIVATIONS) as Activation[]).map((name) => [name, activation(name)])),
-  linear, softmax, softmaxCrossEntropy, layerNorm, attention, flashAttention: attention, maxPool2d,
+  linear, softmax, softmaxCrossEntropy, layerNorm, embedding, attention, flashAttention: attention, maxPool2d,
 };
 
 /** Runs a layer's plain TypeScript definition on tensors that live on the GPU. */

@@ -156,10 +156,12 @@ export class GpuTensor extends Tensor {
       return product(this, right.reshape(k, n) as GpuTensor, { m: rows, n, k }).reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
     }
     const batch = broadcastShapes("matmul", batchA, batchB);
+    const sizes = { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) };
+    const outShape = [...batch, sizes.m, n];
+    if (batchA.every((d) => d === 1) && sameShape(batchB, batch)) return product(this, right, { ...sizes, sharedA: true }).reshape(outShape);
     const full = (t: GpuTensor, own: Shape): GpuTensor =>
       (sameShape(own, batch) ? t : t.broadcastTo([...batch, ...t.shape.slice(-2)])) as GpuTensor;
-    const y = product(full(this, batchA), full(right, batchB), { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) });
-    return y.reshape([...batch, this.shape.at(-2)!, n]);
+    return product(full(this, batchA), full(right, batchB), sizes).reshape(outShape);
   }
 
   // ---------------------------------------------------------------- shape
@@ -173,28 +175,11 @@ export class GpuTensor extends Tensor {
   }
 
   override gather(indices: Int32Array, shape: Shape): Tensor {
-    const out = GpuTensor.allocate(shape);
-    const index = integers(indices);
-    gpu().run(gather, { buffers: [this.buffer, index.buffer, out.buffer], params: [out.size], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
-    return out;
+    return gatherRows(this, indices, 1, shape);
   }
 
   override scatter(indices: Int32Array, shape: Shape): Tensor {
-    const out = GpuTensor.allocate(shape);
-    const first = new Int32Array(out.size + 1);
-    for (const at of indices) if (at >= 0) first[at + 1]++;
-    for (let o = 0; o < out.size; o++) first[o + 1] += first[o];
-    const next = first.slice();
-    const source = new Int32Array(Math.max(1, first[out.size]));
-    indices.forEach((at, i) => {
-      if (at >= 0) source[next[at]++] = i;
-    });
-    gpu().run(scatter, {
-      buffers: [this.buffer, integers(first).buffer, integers(source).buffer, out.buffer],
-      params: [out.size],
-      groups: grid(Math.ceil(out.size / GATHER_SIZE)),
-    });
-    return out;
+    return scatterRows(this, indices, 1, shape);
   }
 
   // ---------------------------------------------------------------- reductions
@@ -409,6 +394,33 @@ function reduce(kind: Reduction, x: GpuTensor, axis: number | readonly number[] 
   return rows === 1 ? out : reduce(kind === "squares" ? "sum" : kind, out, 0, false);
 }
 
+/** Rows of `width` numbers of x, by number; -1 is a row of zeros. */
+export function gatherRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
+  const out = GpuTensor.allocate(shape);
+  gpu().run(gather, { buffers: [x.buffer, integers(rows).buffer, out.buffer], params: [out.size, width], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
+  return out;
+}
+
+/** The adjoint: row i of x is added to row rows[i] of the result. */
+export function scatterRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
+  const out = GpuTensor.allocate(shape);
+  const count = width === 0 ? 0 : out.size / width;
+  const first = new Int32Array(count + 1);
+  for (const row of rows) if (row >= 0) first[row + 1]++;
+  for (let row = 0; row < count; row++) first[row + 1] += first[row];
+  const next = first.slice();
+  const source = new Int32Array(Math.max(1, first[count]));
+  rows.forEach((row, i) => {
+    if (row >= 0) source[next[row]++] = i;
+  });
+  gpu().run(scatter, {
+    buffers: [x.buffer, integers(first).buffer, integers(source).buffer, out.buffer],
+    params: [out.size, width],
+    groups: grid(Math.ceil(out.size / GATHER_SIZE)),
+  });
+  return out;
+}
+
 /** The sum of all squares, a scalar: a gradient's norm before the root. */
 export function sumOfSquares(t: Tensor): GpuTensor {
   return reduce("squares", floats(t), undefined, false);
@@ -422,6 +434,8 @@ export interface Product {
   transA?: boolean;
   transB?: boolean;
   bias?: GpuTensor;
+  /** One a for the whole batch. */
+  sharedA?: boolean;
   /** Chosen from the sizes when left out. */
   tile?: Tile;
 }
@@ -454,7 +468,7 @@ export function productAndSums(a: GpuTensor, b: GpuTensor, sizes: Omit<Product, 
   return parts > 1 ? [c.sum(0) as GpuTensor, sums!.sum(0) as GpuTensor] : [c, sums!];
 }
 
-function multiply(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, bias, tile = tileFor(m, n, batch) }: Product, rowSums = false) {
+function multiply(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, sharedA = false, bias, tile = tileFor(m, n, batch) }: Product, rowSums = false) {
   const [tilesM, tilesN] = [Math.ceil(m / tile), Math.ceil(n / tile)];
   // Few outputs of long sums (a narrow layer's dW over a large batch): k is cut into parts, which a second kernel adds up.
   const wanted = bias ? 1 : Math.max(1, Math.min(Math.floor(k / 256), Math.floor(64 / Math.max(1, batch * tilesM * tilesN))));
@@ -470,7 +484,7 @@ function multiply(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = fal
   const workgroups = tilesM * tilesN * batch * parts;
   const dispatch: Dispatch = {
     buffers: [a, b, ...(bias ? [bias] : []), c, ...(sums ? [sums] : [])].map((t) => t.buffer),
-    params: [m, n, k, part, m * k, k * n, m * n, parts, tilesM, tilesN, 0, workgroups],
+    params: [m, n, k, part, sharedA ? 0 : m * k, k * n, m * n, parts, tilesM, tilesN, 0, workgroups],
     groups: grid(workgroups),
   };
   gpu().run(matmul(traits), dispatch);

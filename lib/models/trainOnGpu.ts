@@ -2,7 +2,8 @@ import { checkInterrupt } from "../interrupt";
 import { withDevice } from "../layers/device";
 import { constantSchedule } from "../schedules";
 import type { Tensor } from "../tensor";
-import { adamwOnGpu, GpuTensor, gpuScope, sumOfSquares } from "../webgpu";
+import { adamwOnGpu, GpuTensor, gpuScope } from "../webgpu";
+import { sumOfSquares } from "../webgpu/tensor";
 import type { Gpt, Named } from "./gpt";
 import { joinByLayer, sampleBatch, type TrainOptions, type TrainStep } from "./train";
 

@@ -8,7 +8,7 @@ import { connect } from "./connect";
 import { adapt, layers } from "./layers";
 
 export { adamwOnGpu, type AdamwOptions } from "./adamw";
-export { GpuTensor, gpuScope, sumOfSquares } from "./tensor";
+export { GpuTensor, gpuScope } from "./tensor";
 export { emulate, WgslError, type EmulatedShader, type ShaderDispatch } from "./emulate";
 export { runShader } from "./shader";
 

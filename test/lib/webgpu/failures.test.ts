@@ -6,7 +6,7 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { device, randn, relu, rng, tensor, type Tensor } from "../../../lib";
-import { GpuTensor, webgpu } from "../../../lib/webgpu";
+import { GpuTensor, runShader, webgpu, WgslError } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import { expectClose } from "../layers/close";
 
@@ -65,6 +65,18 @@ describe("what can go wrong", () => {
     const y = GpuTensor.allocate([4]);
     gpu().run({ name: "broken", code: "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }" }, { buffers: [y.buffer], params: [], groups: [1] });
     await expect(y.read()).rejects.toThrow(/^webgpu: the GPU's compiler refuses the kernel "broken": ./);
+    await lives();
+  });
+
+  gpuIt(`a shader of one's own that is bound or started wrongly ${needs}`, async () => {
+    const source = "@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn main() { y[0] = 1.0; }";
+    await expect(runShader(source, { groups: [1], bindings: {} })).rejects.toThrow(/^nothing is bound to y \(binding 0\)/);
+    await expect(runShader(source, { groups: [1], bindings: { 0: new Float32Array(4) }, entryPoint: "other" })).rejects.toThrow(WgslError);
+    await expect(runShader(source, { groups: [70_000], bindings: { 0: new Float32Array(4) } })).rejects.toThrow(WgslError);
+    // No error scope is left open: the next error still arrives where it belongs.
+    const y = new Float32Array(4);
+    await runShader(source, { groups: [1], bindings: { 0: y } });
+    expect(y[0]).toBe(1);
     await lives();
   });
 

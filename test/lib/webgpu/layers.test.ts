@@ -138,6 +138,10 @@ describe("sizes that fill several tiles and end in the middle of one", () => {
     await expectSame(flashAttention, { q: draw(70, 8), k: draw(90, 8), v: draw(90, 8) }, {});
   });
 
+  gpuIt(`attention of wide heads, of which fewer rows fit workgroup memory ${needs}`, async () => {
+    await expectSame(attention, { q: draw(2, 21, 100), k: draw(2, 21, 100), v: draw(2, 21, 97) }, { causal: true });
+  });
+
   // By ones and by fours; kept in registers by 64 or 256 invocations, or too long for that; joined by subgroups or not.
   gpuIt.each([1, 63, 65, 300, 2052, 4201, 16388].flatMap((n) => [[n, "with"], [n, "without"]] as const))(`rows of %i %s subgroups ${needs}`, async (n, subgroups) => {
     if (subgroups === "without") jest.spyOn(gpu(), "subgroups", "get").mockReturnValue(undefined);

@@ -4,8 +4,11 @@ import math
 import sys
 import time
 
-import torch
-import torch.nn.functional as F
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError as error:
+    sys.exit(f"python3 has no PyTorch ({error})")
 
 if not torch.cuda.is_available():
     sys.exit("PyTorch has no CUDA device here")
@@ -44,10 +47,10 @@ def attend(q, k, v, above):
     return ((q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])).masked_fill(above, -math.inf).softmax(-1) @ v
 
 
-T = 64 if small else 1024
-q, k, v = (torch.randn(4, 12, T, 64, device=dev, requires_grad=True) for _ in range(3))
-up, above = torch.randn(4, 12, T, 64, device=dev), torch.triu(torch.ones(T, T, dtype=torch.bool, device=dev), 1)
-times[f"attention B4 H12 T{T} d64, forward + backward"] = measure(lambda: attend(q, k, v, above).backward(up))
+B, H, T = (1, 2, 64) if small else (4, 12, 1024)
+q, k, v = (torch.randn(B, H, T, 64, device=dev, requires_grad=True) for _ in range(3))
+up, above = torch.randn(B, H, T, 64, device=dev), torch.triu(torch.ones(T, T, dtype=torch.bool, device=dev), 1)
+times[f"attention B{B} H{H} T{T} d64, forward + backward"] = measure(lambda: attend(q, k, v, above).backward(up))
 
 B, T, C, L = (1, 16, 32, 1) if small else (8, 1024, 768, 4)
 H, V = C // 32, 256
@@ -83,5 +86,14 @@ class Gpt(torch.nn.Module):
 
 model, ids = Gpt().to(dev), torch.randint(0, V, (B, T), device=dev)
 mask = torch.triu(torch.ones(T, T, dtype=torch.bool, device=dev), 1)
-times[f"GPT step L{L} C{C} T{T} B{B}"] = measure(lambda: model(ids, mask).backward())
+optimizer = torch.optim.AdamW(model.parameters())
+
+
+def step():
+    optimizer.zero_grad(set_to_none=True)
+    model(ids, mask).backward()
+    optimizer.step()
+
+
+times[f"GPT training step L{L} C{C} T{T} B{B}"] = measure(step)
 print(json.dumps(times))

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
+import type { GpuInfo } from "../../lib/index.js";
 import type { Command } from "../main.js";
 
 export const command: Command = {
@@ -51,16 +52,24 @@ async function runCell(): Promise<Finding> {
   };
 }
 
-/** The adapter that device "webgpu" would use. */
-async function findGpu(): Promise<Finding> {
-  const { webgpu } = await import("../../lib/index.js");
-  try {
-    const { description, emulated, maxTensorBytes } = await webgpu();
-    const size = `tensors of up to ${Math.floor(maxTensorBytes / 2 ** 20)} MiB`;
-    return { what: "WebGPU", optional: true, detail: `${description}${emulated ? " (emulated: right, but slow)" : ""}, ${size}` };
-  } catch (error) {
-    return { what: "WebGPU", optional: true, advice: (error as Error).message.replace(/^webgpu: /, "") };
+/** The adapter that device "webgpu" would use. Asked in a child, for graphics drivers write to the terminal as they please. */
+function findGpu(): Finding {
+  const script = `require(${JSON.stringify(path.join(__dirname, "..", "..", "lib", "webgpu"))}).webgpu().then(
+    (info) => ({ info }), (error) => ({ error: error.message })).then((found) => process.stdout.write(JSON.stringify(found), () => process.exit(0)))`;
+  const { stdout, status, signal, error } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", timeout: 60_000, stdio: ["ignore", "pipe", "pipe"] });
+  const finding = { what: "WebGPU", optional: true };
+  const answer = /\{.*\}$/.exec(stdout ?? "");
+  if (!answer) {
+    return { ...finding, advice: `the graphics driver ends the process (${error?.message ?? signal ?? `exit code ${status}`}); update it, or use device "cpu"` };
   }
+  const found = JSON.parse(answer[0]) as { info?: GpuInfo; error?: string };
+  if (!found.info) return { ...finding, advice: found.error!.replace(/^webgpu: /, "") };
+  const { description, emulated, maxTensorBytes, workgroupBytes, subgroups } = found.info;
+  return {
+    ...finding,
+    detail: `${description}${emulated ? " (emulated: right, but slow)" : ""}, tensors of up to ${Math.floor(maxTensorBytes / 2 ** 20)} MiB, ` +
+      `${workgroupBytes / 1024} KiB a workgroup, ${subgroups ? `subgroups of ${[...new Set(subgroups)].join(" to ")}` : "no subgroups"}`,
+  };
 }
 
 async function run(): Promise<number> {
@@ -80,7 +89,7 @@ async function run(): Promise<number> {
       advice: kernelspecs ? undefined : "not found; only needed for `gradbook install`, `gradbook lab` brings its own",
     },
     { what: "Chromium", optional: true, detail: chromium, advice: chromium ? undefined : "not found; only the end-to-end tests need it" },
-    await findGpu(),
+    findGpu(),
     { what: "bubblewrap", optional: true, detail: bubblewrap, advice: bubblewrap ? undefined : "not found; `gradbook grade` isolates submissions less strictly without it" },
   ];
   for (const { what, detail, advice, optional } of findings) {

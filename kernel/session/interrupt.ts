@@ -61,7 +61,11 @@ export function interruptibleIterable(iterable: Partial<AsyncIterable<unknown> &
       const iterator = iterable[Symbol.asyncIterator]?.();
       if (iterator) {
         return {
-          next: () => interruptible(iterator.next()) as Promise<IteratorResult<unknown>>,
+          next: () => (interruptible(iterator.next()) as Promise<IteratorResult<unknown>>).catch((error: unknown) => {
+            // The loop takes a failed step for the iterable's end; ours goes on, and its finally blocks must run.
+            if (error instanceof Interrupted) iterator.return?.().catch(() => undefined);
+            throw error;
+          }),
           return: iterator.return ? () => iterator.return!() : undefined,
         };
       }

@@ -22,7 +22,7 @@ export class Dual extends Carrier {
   }
 
   /** An operand's value, and its tangent where it has one of this derivative. */
-  private read(other: Tensor | number): [value: Tensor | number, tangent: Tensor | undefined] {
+  private operand(other: Tensor | number): [value: Tensor | number, tangent: Tensor | undefined] {
     return other instanceof Dual && other.level === this.level ? [other.primal, other.tangent] : [other, undefined];
   }
 
@@ -30,7 +30,7 @@ export class Dual extends Carrier {
     const peer = this.peer(other);
     if (peer) return peer.arithmetic(op, other);
     const { primal: a, tangent: da } = this;
-    const [b, db] = this.read(other);
+    const [b, db] = this.operand(other);
     const y = a.arithmetic(op, b);
     switch (op) {
       case "add":
@@ -47,7 +47,7 @@ export class Dual extends Carrier {
   override select(mask: Tensor, other: Tensor | number): Tensor {
     const peer = this.peer(other);
     if (peer) return peer.select(mask, other);
-    const [b, db] = this.read(other);
+    const [b, db] = this.operand(other);
     return this.made(this.primal.select(mask, b), this.tangent.select(mask, db ?? 0));
   }
 
@@ -59,7 +59,7 @@ export class Dual extends Carrier {
   override matmul(other: Tensor): Tensor {
     const peer = this.peer(other);
     if (peer) return peer.matmul(other);
-    const [b, db] = this.read(other) as [Tensor, Tensor | undefined];
+    const [b, db] = this.operand(other) as [Tensor, Tensor | undefined];
     const first = this.tangent.matmul(b);
     return this.made(this.primal.matmul(b), db ? first.add(this.primal.matmul(db)) : first);
   }

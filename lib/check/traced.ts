@@ -28,7 +28,7 @@ export class Traced extends Carrier {
   }
 
   /** An operand: its value, and itself where it is on the trace. */
-  private read(other: Tensor | number): [value: Tensor | number, traced: Traced | undefined] {
+  private operand(other: Tensor | number): [value: Tensor | number, traced: Traced | undefined] {
     return other instanceof Traced && other.level === this.level ? [other.primal, other] : [other, undefined];
   }
 
@@ -36,7 +36,7 @@ export class Traced extends Carrier {
     const peer = this.peer(other);
     if (peer) return peer.arithmetic(op, other);
     const a = this.primal;
-    const [b, traced] = this.read(other);
+    const [b, traced] = this.operand(other);
     const y = a.arithmetic(op, b);
     const first = (g: Tensor): Tensor => unbroadcast(op === "mul" ? g.mul(b) : op === "div" ? g.div(b) : g, a.shape);
     const second = (g: Tensor): Tensor =>
@@ -47,7 +47,7 @@ export class Traced extends Carrier {
   override select(mask: Tensor, other: Tensor | number): Tensor {
     const peer = this.peer(other);
     if (peer) return peer.select(mask, other);
-    const [b, traced] = this.read(other);
+    const [b, traced] = this.operand(other);
     return this.made(this.primal.select(mask, b), (g) => {
       const own = [this, unbroadcast(g.select(mask, 0), this.shape)] as const;
       return traced ? [own, [traced, unbroadcast(g.select(mask.eq(0), 0), traced.shape)]] : [own];
@@ -65,7 +65,7 @@ export class Traced extends Carrier {
     if (this.rank === 1) return this.reshape(1, this.size).matmul(other).reshape(...leading(other));
     if (other.rank === 1) return this.matmul(other.reshape(other.size, 1)).reshape(this.shape.slice(0, -1));
     const a = this.primal;
-    const [b, traced] = this.read(other) as [Tensor, Traced | undefined];
+    const [b, traced] = this.operand(other) as [Tensor, Traced | undefined];
     return this.made(a.matmul(b), (g) => {
       const own = [this, unbroadcast(g.matmul(b.T), a.shape)] as const;
       return traced ? [own, [traced, unbroadcast(a.T.matmul(g), b.shape)]] : [own];

@@ -36,7 +36,8 @@ export async function runRing<D, R>(
   if (typeof process === "undefined" || !process.versions?.node) {
     throw new Error("runRing: worker threads are not available here, expected Node");
   }
-  const { MessageChannel, Worker } = require("node:worker_threads") as typeof WorkerThreads;
+  // Without "node:", so that package.json can say that a browser has none and bundlers go on.
+  const { MessageChannel, Worker } = require("worker_threads") as typeof WorkerThreads;
   const links = data.map(() => new MessageChannel());
   const size = data.length;
   const source = `(${worker.toString()})(require("node:worker_threads"), ${body.toString()});`;

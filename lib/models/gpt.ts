@@ -127,7 +127,7 @@ export class Gpt {
   /**
    * @param ids [B, T] token numbers. @param targets [B, T] the next ones; without them there is no loss.
    * @returns logits [B, T, vocabulary], and the loss as a number; on a GPU, where a number cannot be had without waiting,
-   * `await (lossTensor as GpuTensor).read()` instead.
+   * `await lossTensor.read()` instead.
    */
   forward(ids: Integers, targets?: Integers): { logits: Tensor; readonly loss: number; lossTensor?: Tensor; cache: GptCache } {
     const { context, blocks, heads, activation, eps } = this.config;

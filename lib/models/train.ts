@@ -1,9 +1,11 @@
-import { clipGlobalNorm, globalNorm } from "../diagnostics";
+import { clipGlobalNorm } from "../diagnostics";
 import { checkInterrupt } from "../interrupt";
+import { checkDevice, device, withDevice, type DeviceName } from "../layers/device";
 import type { Optimizer } from "../optim";
 import { constantSchedule, type Schedule } from "../schedules";
 import { Tensor, type Rng } from "../tensor";
 import type { Gpt, Named } from "./gpt";
+import { trainOnGpu } from "./trainOnGpu";
 
 /** A random batch of windows of `ids`: inputs [batch, tokens], and the same moved on by one as targets. */
 export function sampleBatch(ids: Int32Array, batch: number, tokens: number, generator: Rng): { inputs: Tensor; targets: Tensor } {
@@ -28,6 +30,8 @@ export interface TrainOptions {
   readonly schedule?: Schedule;
   /** Global norm above which gradients are scaled down. */
   readonly clip?: number;
+  /** Where to train; the default is what `device()` says. */
+  readonly device?: DeviceName;
 }
 
 export interface TrainStep {
@@ -44,18 +48,36 @@ export interface TrainStep {
  * Next-token training as a generator: each turn of the loop is one step, so a notebook can plot or stop between them.
  *
  * ```ts
- * for (const { step, loss, norms } of train(model, ids, { steps: 200, optimizer: adamW({ lr: 3e-3 }), rng: rng(1) })) ...
+ * for await (const { step, loss, norms } of train(model, ids, { steps: 200, optimizer: adamW({ lr: 3e-3 }), rng: rng(1) })) ...
  * ```
+ *
+ * On cpu and wasm a plain `for` does as well. With `device: "webgpu"` (after `await webgpu()`) the numbers come back from
+ * the GPU, so it takes `for await`; the optimiser is then adam or adamW, and keeps its state on the GPU.
  */
-export function* train(model: Gpt, ids: Int32Array, options: TrainOptions): Generator<TrainStep, void, void> {
+export function train(model: Gpt, ids: Int32Array, options: TrainOptions & { readonly device: "webgpu" }): AsyncGenerator<TrainStep, void, void>;
+export function train(model: Gpt, ids: Int32Array, options: TrainOptions): Generator<TrainStep, void, void>;
+export function train(model: Gpt, ids: Int32Array, options: TrainOptions): Generator<TrainStep, void, void> | AsyncGenerator<TrainStep, void, void> {
+  const where = options.device ?? device();
+  checkDevice("train", where);
+  if (where !== "webgpu") return trainHere(model, ids, options, where);
+  return Object.assign(trainOnGpu(model, ids, options), {
+    [Symbol.iterator](): never {
+      throw new Error("train: on webgpu the loss has to come back from the GPU; write `for await (... of train(...))`");
+    },
+  });
+}
+
+function* trainHere(model: Gpt, ids: Int32Array, options: TrainOptions, where: DeviceName): Generator<TrainStep, void, void> {
   const { steps, optimizer, rng, batch = 8, tokens = model.config.context, schedule = constantSchedule, clip = 1 } = options;
   const base = optimizer.lr;
   try {
     for (let step = 0; step < steps; step++) {
       checkInterrupt();
       const { inputs, targets } = sampleBatch(ids, batch, tokens, rng);
-      const { loss, cache } = model.forward(inputs, targets);
-      const raw = model.backward(cache);
+      const { loss, raw } = withDevice(where, () => {
+        const { loss, cache } = model.forward(inputs, targets);
+        return { loss, raw: model.backward(cache) };
+      });
       const { gradients, norm } = clipGlobalNorm(raw, clip);
       optimizer.lr = base * schedule(step);
       optimizer.step(model.trainable, gradients);
@@ -68,13 +90,18 @@ export function* train(model: Gpt, ids: Int32Array, options: TrainOptions): Gene
 
 /** Gradient norms gathered by layer, in the order of the forward pass. */
 export function normsByLayer(gradients: Named): Record<string, number> {
-  const groups = new Map<string, Named>();
+  return joinByLayer(Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, g.norm()])));
+}
+
+/** Norms by parameter as norms by layer. */
+export function joinByLayer(norms: Readonly<Record<string, number>>): Record<string, number> {
+  const layers = new Map<string, number[]>();
   const rank = (name: string): number => (/^(tokens|positions)$/.test(name) ? -1 : Number(/^block(\d+)/.exec(name)?.[1] ?? Infinity));
-  for (const name of Object.keys(gradients).sort((a, b) => rank(a) - rank(b) || 0)) {
+  for (const name of Object.keys(norms).sort((a, b) => rank(a) - rank(b) || 0)) {
     const layer = rank(name) === -1 ? "embedding" : rank(name) === Infinity ? "head" : `block ${rank(name)}`;
-    groups.set(layer, { ...groups.get(layer), [name]: gradients[name] });
+    layers.set(layer, [...(layers.get(layer) ?? []), norms[name]]);
   }
-  return Object.fromEntries([...groups].map(([layer, own]) => [layer, globalNorm(own)]));
+  return Object.fromEntries([...layers].map(([layer, own]) => [layer, Math.hypot(...own)]));
 }
 
 /** The mean loss over consecutive windows of `ids`, each token predicted once: the measure to compare models by. */

@@ -27,6 +27,8 @@ export interface Optimizer {
   readonly state: ReadonlyMap<string, OptimizerState>;
   /** Bytes held in `state`, counted. */
   readonly stateBytes: number;
+  /** AdamW's constants where the rule is AdamW's: what another device needs to run it. */
+  readonly adamW?: { readonly betas: readonly [number, number]; readonly eps: number; readonly weightDecay: number };
 }
 
 /** The numbers of one update. Rules write `w` (and `state`) and read `g`, all flat and of one size. */

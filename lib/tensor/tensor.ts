@@ -518,6 +518,11 @@ export class Tensor {
 
   // ---------------------------------------------------------------- reading
 
+  /** The tensor with its numbers at hand: itself, or from a GPU a copy. Code that awaits it runs on every device. */
+  async read(): Promise<Tensor> {
+    return this;
+  }
+
   /** The one number of a tensor that holds one. */
   item(): number {
     if (this.size !== 1) throw new Error(`item: shape ${formatShape(this.shape)} holds ${this.size} numbers, not one`);

@@ -13,7 +13,7 @@ export interface AdamwOptions {
 
 /**
  * AdamW for parameters that live on the GPU, updated where they lie. `step(parameters, gradients)` takes both by name;
- * a parameter without a gradient stays as it is.
+ * a parameter without a gradient stays as it is. `scale` multiplies the gradients first: below 1, it clips them.
  *
  * @throws when a parameter is not on the GPU: a plain tensor would be copied there and the update lost
  */
@@ -21,7 +21,9 @@ export function adamwOnGpu({ lr = 1e-3, betas: [b1, b2] = [0.9, 0.999], eps = 1e
   const state = new Map<string, { m: GpuTensor; v: GpuTensor }>();
   let t = 0;
   return {
-    step(parameters: Readonly<Record<string, Tensor>>, gradients: Readonly<Record<string, Tensor | undefined>>): void {
+    /** The learning rate; a schedule sets it between steps. */
+    lr,
+    step(parameters: Readonly<Record<string, Tensor>>, gradients: Readonly<Record<string, Tensor | undefined>>, { scale = 1 } = {}): void {
       t++;
       for (const [name, w] of Object.entries(parameters)) {
         const g = gradients[name];
@@ -32,7 +34,7 @@ export function adamwOnGpu({ lr = 1e-3, betas: [b1, b2] = [0.9, 0.999], eps = 1e
         if (!own) state.set(name, (own = outsideScopes(() => ({ m: w.mul(0) as GpuTensor, v: w.mul(0) as GpuTensor }))));
         gpu().run(adamw, {
           buffers: [floats(g), w, own.m, own.v].map((tensor) => tensor.buffer),
-          params: [w.size, ...[lr, b1, b2, eps, weightDecay, 1 - b1 ** t, 1 - b2 ** t].map(floatBits)],
+          params: [w.size, ...[this.lr, b1, b2, eps, weightDecay, 1 - b1 ** t, 1 - b2 ** t, scale].map(floatBits)],
           groups: grid(Math.ceil(w.size / ADAMW_SIZE)),
         });
       }

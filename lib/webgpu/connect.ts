@@ -3,6 +3,7 @@
 import { Gpu } from "./gpu";
 
 let current: Gpu | undefined;
+let connecting: Promise<Gpu> | undefined;
 
 /** The GPU that `webgpu()` found. */
 export function gpu(): Gpu {
@@ -13,34 +14,39 @@ export function gpu(): Gpu {
 /** Connects to a GPU, once; a lost device is replaced. Throws one sentence that says what was tried. */
 export async function connect(): Promise<Gpu> {
   if (current && !current.lost) return current;
-  const { instance, tried } = await findInstance();
-  const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) {
-    throw new Error(
-      `webgpu: ${tried} found no graphics adapter; install a graphics driver (on Debian without a GPU: the package chromium, and set ` +
-      'VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json for an emulated one), or use device "cpu"');
-  }
-  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
-  const device = await adapter.requestDevice({
-    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
-    requiredFeatures: (["subgroups", "timestamp-query"] as const).filter((feature) => adapter.features.has(feature)),
-  });
-  return (current = new Gpu(instance, adapter, device));
+  connecting ??= open().finally(() => (connecting = undefined));
+  return (current = await connecting);
 }
 
-async function findInstance(): Promise<{ instance: GPU; tried: string }> {
-  const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
-  if (browser) return { instance: browser, tried: "the browser" };
+async function open(): Promise<Gpu> {
+  const { instance, tried, advice } = await findInstance();
+  const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new Error(`webgpu: ${tried} found no graphics adapter; ${advice}, or use device "cpu"`);
+  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
   try {
-    // A name that bundlers do not follow: a browser never gets here.
-    const name = "webgpu";
-    const { create } = (await import(name)) as { create(options: string[]): GPU };
-    return { instance: create([]), tried: "Dawn (the npm package webgpu)" };
+    const device = await adapter.requestDevice({
+      requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
+      requiredFeatures: adapter.features.has("subgroups") ? ["subgroups"] : [],
+    });
+    return new Gpu(instance, adapter, device);
   } catch (error) {
-    const missing = /Cannot find (module|package)/.test(String(error));
-    throw new Error(
-      missing
-        ? 'webgpu: this browser or Node has no WebGPU; in Node run "npm install webgpu", or use device "cpu"'
-        : `webgpu: the npm package webgpu does not start here (${String((error as Error).message).split("\n")[0]}); use device "cpu"`);
+    const { description, vendor } = adapter.info;
+    throw new Error(`webgpu: ${tried} found ${description || vendor || "an adapter"}, which gives no device (${(error as Error).message.split("\n")[0]}); use device "cpu"`);
   }
+}
+
+async function findInstance(): Promise<{ instance: GPU; tried: string; advice: string }> {
+  const browser = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (browser) return { instance: browser, tried: "the browser", advice: "turn on its hardware acceleration or try another browser" };
+  // An optional dependency, so its types are not counted on. In a bundle for browsers it is an empty module: package.json says so.
+  const { create }: { create?(options: string[]): GPU } = await import("webgpu" as string).catch((error: Error) => {
+    if (/Cannot find (module|package)|Failed to resolve/.test(String(error))) return {};
+    throw new Error(`webgpu: the npm package webgpu does not start here (${error.message.split("\n")[0]}); use device "cpu"`);
+  });
+  if (!create) throw new Error('webgpu: this browser or Node has no WebGPU; in Node run "npm install webgpu", or use device "cpu"');
+  return {
+    instance: create([]),
+    tried: "Dawn (the npm package webgpu)",
+    advice: "install a graphics driver (on Debian without a GPU: the package chromium, and set VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json for an emulated one)",
+  };
 }

@@ -8,11 +8,12 @@ import { broadcastShapes, formatShape, sameShape, sizeOf, Tensor, type Data, typ
 import type { Arithmetic, Comparison } from "../tensor/tensor";
 import type { UnaryName } from "../tensor/unary";
 import { gpu } from "./connect";
-import { floatBits, grid, type Gpu } from "./gpu";
-import { elementwise, ELEMENTWISE_SIZE, MAX_AXES } from "./kernels/elementwise";
+import { floatBits, grid, type Dispatch, type Gpu } from "./gpu";
+import { ACTIVATIONS, type Activation } from "./kernels/activations";
+import { elementwise, elementwiseFlat, ELEMENTWISE_SIZE, MAX_AXES } from "./kernels/elementwise";
 import { gather, GATHER_SIZE, scatter } from "./kernels/gather";
-import { matmul } from "./kernels/matmul";
-import { reduceColumns, reduceRows, REDUCE_SIZE, type Reduction } from "./kernels/reduce";
+import { matmul, type Tile } from "./kernels/matmul";
+import { reduction, REDUCE_SIZE, type Reduction } from "./kernels/reduce";
 
 /** A buffer that is given back when the last tensor that shares it is collected or disposed of. */
 class Storage {
@@ -72,7 +73,7 @@ export class GpuTensor extends Tensor {
   }
 
   /** The numbers, back from the GPU once everything before has run. */
-  async read(): Promise<Tensor> {
+  override async read(): Promise<Tensor> {
     const bytes = await this.handle.storage.owner.read(this.buffer, 4 * this.size);
     const Words = this.dtype === "int32" ? Int32Array : Float32Array;
     return new Tensor(new Words(bytes, 0, this.size), this.shape);
@@ -155,10 +156,12 @@ export class GpuTensor extends Tensor {
       return product(this, right.reshape(k, n) as GpuTensor, { m: rows, n, k }).reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
     }
     const batch = broadcastShapes("matmul", batchA, batchB);
+    const sizes = { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) };
+    const outShape = [...batch, sizes.m, n];
+    if (batchA.every((d) => d === 1) && sameShape(batchB, batch)) return product(this, right, { ...sizes, sharedA: true }).reshape(outShape);
     const full = (t: GpuTensor, own: Shape): GpuTensor =>
       (sameShape(own, batch) ? t : t.broadcastTo([...batch, ...t.shape.slice(-2)])) as GpuTensor;
-    const y = product(full(this, batchA), full(right, batchB), { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) });
-    return y.reshape([...batch, this.shape.at(-2)!, n]);
+    return product(full(this, batchA), full(right, batchB), sizes).reshape(outShape);
   }
 
   // ---------------------------------------------------------------- shape
@@ -172,28 +175,11 @@ export class GpuTensor extends Tensor {
   }
 
   override gather(indices: Int32Array, shape: Shape): Tensor {
-    const out = GpuTensor.allocate(shape);
-    const index = integers(indices);
-    gpu().run(gather, { buffers: [this.buffer, index.buffer, out.buffer], params: [out.size], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
-    return out;
+    return gatherRows(this, indices, 1, shape);
   }
 
   override scatter(indices: Int32Array, shape: Shape): Tensor {
-    const out = GpuTensor.allocate(shape);
-    const first = new Int32Array(out.size + 1);
-    for (const at of indices) if (at >= 0) first[at + 1]++;
-    for (let o = 0; o < out.size; o++) first[o + 1] += first[o];
-    const next = first.slice();
-    const source = new Int32Array(Math.max(1, first[out.size]));
-    indices.forEach((at, i) => {
-      if (at >= 0) source[next[at]++] = i;
-    });
-    gpu().run(scatter, {
-      buffers: [this.buffer, integers(first).buffer, integers(source).buffer, out.buffer],
-      params: [out.size],
-      groups: grid(Math.ceil(out.size / GATHER_SIZE)),
-    });
-    return out;
+    return scatterRows(this, indices, 1, shape);
   }
 
   // ---------------------------------------------------------------- reductions
@@ -287,7 +273,7 @@ const UNARY: Record<UnaryName, string> = {
   // Both are exact near 0 on the cpu; here a series takes over where the difference would cancel.
   expm1: "select(exp(x0) - 1.0, x0 * (1.0 + x0 * (0.5 + x0 * (0.16666667 + x0 * 0.041666668))), abs(x0) < 0.03)",
   log: "log(x0)",
-  log1p: "select(log(1.0 + x0), x0 * (1.0 - x0 * (0.5 - x0 * (0.33333334 - x0 * 0.25))), abs(x0) < 0.01)",
+  log1p: "log1pOf(x0)",
   sqrt: "sqrt(x0)",
   abs: "abs(x0)",
   sign: "sign(x0) + (x0 - x0)",
@@ -319,11 +305,31 @@ function stretched(t: GpuTensor, shape: Shape): Operand {
   return { of: t, strides: shape.map((_, i) => (i < lead || t.shape[i - lead] === 1 ? 0 : own[i - lead])), offset: 0 };
 }
 
-function pointwise(name: string, expression: string, inputs: readonly (GpuTensor | Operand)[], shape: Shape, scalar = 0): GpuTensor {
+/** An expression of x0, x1, x2 and the number s, element by element. */
+export function pointwise(name: string, expression: string, inputs: readonly (GpuTensor | Operand)[], shape: Shape, scalar = 0): GpuTensor {
   const operands = inputs.map((t) => (t instanceof GpuTensor ? stretched(t, shape) : t));
   const out = GpuTensor.allocate(shape);
   apply(name, expression, operands, shape, scalar, out, stridesOf(shape), 0);
   return out;
+}
+
+interface Axis {
+  size: number;
+  /** How far each tensor advances along it. */
+  readonly strides: readonly number[];
+}
+
+/** The axes, last first, with neighbours merged along which every tensor advances evenly. */
+function mergedAxes(shape: Shape, strides: readonly (readonly number[])[]): Axis[] {
+  const axes: Axis[] = [];
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] === 1) continue;
+    const own = strides.map((s) => s[i]);
+    const last = axes.at(-1);
+    if (last && own.every((s, k) => s === last.strides[k] * last.size)) last.size *= shape[i];
+    else axes.push({ size: shape[i], strides: own });
+  }
+  return axes;
 }
 
 function apply(
@@ -331,27 +337,20 @@ function apply(
   out: GpuTensor, outStrides: readonly number[], outOffset: number,
 ): void {
   const n = sizeOf(shape);
-  const all = [...operands.map((o) => o.strides), outStrides];
-  // Neighbouring axes along which everything advances evenly are one axis.
-  const axes: { size: number; strides: number[] }[] = [];
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 1) continue;
-    const strides = all.map((s) => s[i]);
-    const last = axes.at(-1);
-    if (last && strides.every((s, k) => s === last.strides[k] * last.size)) last.size *= shape[i];
-    else axes.push({ size: shape[i], strides });
-  }
+  const axes = mergedAxes(shape, [...operands.map((o) => o.strides), outStrides]);
   if (axes.length > MAX_AXES) throw new Error(`webgpu: ${name} over ${axes.length} uneven axes, at most ${MAX_AXES} are possible; use device "cpu"`);
   const params = [n, operands[0].offset, operands[1]?.offset ?? 0, operands[2]?.offset ?? 0, outOffset, floatBits(scalar), 0, 0];
-  for (const { size, strides } of axes) {
-    const own = strides.slice(0, -1);
-    params.push(size, own[0], own[1] ?? 0, own[2] ?? 0, strides.at(-1)!, 0, 0, 0);
+  const buffers = [...operands.map((o) => o.of.buffer), out.buffer];
+  // Everything in the output's order, or one number throughout.
+  const steps = axes.length === 0 ? operands.map(() => 0) : axes[0].strides.slice(0, -1);
+  const flat = axes.length <= 1 && outOffset === 0 && (axes.length === 0 || axes[0].strides.at(-1) === 1) &&
+    steps.every((step, i) => step === 0 || (step === 1 && operands[i].offset % 4 === 0));
+  if (flat) {
+    gpu().run(elementwiseFlat(name, expression, steps.map((step) => step === 0)), { buffers, params, groups: grid(Math.ceil(n / 4 / ELEMENTWISE_SIZE)) });
+    return;
   }
-  gpu().run(elementwise(name, operands.length, expression, axes.length), {
-    buffers: [...operands.map((o) => o.of.buffer), out.buffer],
-    params,
-    groups: grid(Math.ceil(n / ELEMENTWISE_SIZE)),
-  });
+  for (const { size, strides } of axes) params.push(size, strides[0], strides.length > 2 ? strides[1] : 0, strides.length > 3 ? strides[2] : 0, strides.at(-1)!, 0, 0, 0);
+  gpu().run(elementwise(name, operands.length, expression, axes.length), { buffers, params, groups: grid(Math.ceil(n / ELEMENTWISE_SIZE)) });
 }
 
 function binary(name: string, expression: string, a: GpuTensor, other: Tensor | number): GpuTensor {
@@ -360,28 +359,71 @@ function binary(name: string, expression: string, a: GpuTensor, other: Tensor | 
   return pointwise(name, expression, [a, b], broadcastShapes(name, a.shape, b.shape));
 }
 
+/** Invocations that are worth having: fewer leave parts of a large GPU idle. */
+const MANY = 1 << 16;
+
 function reduce(kind: Reduction, x: GpuTensor, axis: number | readonly number[] | undefined, keepdims: boolean): GpuTensor {
   const named = axis === undefined ? x.shape.map((_, i) => i) : typeof axis === "number" ? [axis] : axis;
-  const axes = named.map((a) => (a < 0 ? a + x.rank : a));
-  const odd = axes.findIndex((a) => !Number.isInteger(a) || a < 0 || a >= x.rank);
+  const over = named.map((a) => (a < 0 ? a + x.rank : a));
+  const odd = over.findIndex((a) => !Number.isInteger(a) || a < 0 || a >= x.rank);
   if (odd >= 0) throw new Error(`${kind}: the axis is ${named[odd]}, the tensor has ${x.rank} axes`);
   const strides = stridesOf(x.shape);
-  const side = (reduced: boolean): number[][] =>
-    x.shape.map((size, i) => [size, strides[i], i]).filter(([, , i]) => axes.includes(i) === reduced).reverse();
+  const side = (reduced: boolean): { shape: number[]; axes: Axis[] } => {
+    const own = x.shape.map((_, i) => i).filter((i) => over.includes(i) === reduced);
+    const shape = own.map((i) => x.shape[i]);
+    return { shape, axes: mergedAxes(shape, [own.map((i) => strides[i])]) };
+  };
   const [kept, reduced] = [side(false), side(true)];
-  const inner = x.shape.map((d, i) => (axes.includes(i) ? 1 : d));
-  const out = GpuTensor.allocate(keepdims ? inner : kept.map(([size]) => size).reverse());
-  const count = reduced.reduce((n, [size]) => n * size, 1);
+  const outputs = sizeOf(kept.shape);
+  const count = sizeOf(reduced.shape);
   // Neighbouring outputs next to each other in x, and enough of them: one invocation each reads side by side.
-  const columns = kept.length > 0 && kept[0][1] === 1 && out.size >= REDUCE_SIZE;
-  const kernel = (columns ? reduceColumns : reduceRows)(kind, kept.length, reduced.length);
-  const from = kind === "sum" ? 0 : kind === "max" ? -Infinity : Infinity;
-  gpu().run(kernel, {
+  const together = !(kept.axes[0]?.strides[0] === 1 && outputs >= REDUCE_SIZE);
+  const invocations = together ? outputs * REDUCE_SIZE : outputs;
+  const least = together ? 16 * REDUCE_SIZE : 64;
+  const parts = outputs === 0 || count < 4 * least ? 1 : Math.min(Math.floor(count / least), Math.ceil(MANY / invocations));
+  const part = Math.max(1, Math.ceil(count / parts));
+  const shape = keepdims ? x.shape.map((d, i) => (over.includes(i) ? 1 : d)) : kept.shape;
+  const rows = Math.max(1, Math.ceil(count / part));
+  const out = GpuTensor.allocate(rows === 1 ? shape : [rows, ...shape]);
+  const from = kind === "sum" || kind === "squares" ? 0 : kind === "max" ? -Infinity : Infinity;
+  gpu().run(reduction(kind, kept.axes.length, reduced.axes.length, together), {
     buffers: [x.buffer, out.buffer],
-    params: [out.size, count, 0, floatBits(from), ...[...kept, ...reduced].flatMap(([size, stride]) => [size, stride, 0, 0])],
-    groups: grid(columns ? Math.ceil(out.size / REDUCE_SIZE) : out.size),
+    params: [outputs, count, part, floatBits(from), ...[...kept.axes, ...reduced.axes].flatMap(({ size, strides: [stride] }) => [size, stride, 0, 0])],
+    groups: grid(together ? outputs * rows : Math.ceil((outputs * rows) / REDUCE_SIZE)),
+  });
+  return rows === 1 ? out : reduce(kind === "squares" ? "sum" : kind, out, 0, false);
+}
+
+/** Rows of `width` numbers of x, by number; -1 is a row of zeros. */
+export function gatherRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
+  const out = GpuTensor.allocate(shape);
+  gpu().run(gather, { buffers: [x.buffer, integers(rows).buffer, out.buffer], params: [out.size, width], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
+  return out;
+}
+
+/** The adjoint: row i of x is added to row rows[i] of the result. */
+export function scatterRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
+  const out = GpuTensor.allocate(shape);
+  const count = width === 0 ? 0 : out.size / width;
+  const first = new Int32Array(count + 1);
+  for (const row of rows) if (row >= 0) first[row + 1]++;
+  for (let row = 0; row < count; row++) first[row + 1] += first[row];
+  const next = first.slice();
+  const source = new Int32Array(Math.max(1, first[count]));
+  rows.forEach((row, i) => {
+    if (row >= 0) source[next[row]++] = i;
+  });
+  gpu().run(scatter, {
+    buffers: [x.buffer, integers(first).buffer, integers(source).buffer, out.buffer],
+    params: [out.size, width],
+    groups: grid(Math.ceil(out.size / GATHER_SIZE)),
   });
   return out;
+}
+
+/** The sum of all squares, a scalar: a gradient's norm before the root. */
+export function sumOfSquares(t: Tensor): GpuTensor {
+  return reduce("squares", floats(t), undefined, false);
 }
 
 export interface Product {
@@ -392,18 +434,67 @@ export interface Product {
   transA?: boolean;
   transB?: boolean;
   bias?: GpuTensor;
+  /** One a for the whole batch. */
+  sharedA?: boolean;
+  /** Chosen from the sizes when left out. */
+  tile?: Tile;
+}
+
+/** The product recorded last, so that an activation of it can be taken in. */
+let latest: { c: GPUBuffer; dispatch: Dispatch; with(activation: Activation, slope: number, act: GPUBuffer): void } | undefined;
+
+/** The largest tile of which there are enough to keep a large GPU busy: large tiles read less. */
+function tileFor(m: number, n: number, batch: number): Tile {
+  const count = (tile: number): number => batch * Math.ceil(m / tile) * Math.ceil(n / tile);
+  return count(128) >= 128 ? 128 : count(64) >= 64 ? 64 : 32;
 }
 
 /** op(a) op(b) + bias as [batch *] m x n numbers; the operands' shapes are the caller's business. */
-export function product(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, bias }: Product): GpuTensor {
-  const c = GpuTensor.allocate(batch === 1 ? [m, n] : [batch, m, n]);
-  // Large tiles read less, small ones keep more of the GPU busy.
-  const large = m >= 512 && n >= 512 && batch * Math.ceil(m / 128) * Math.ceil(n / 128) >= 64;
-  const tile = large ? 128 : m >= 48 && n >= 48 ? 64 : 32;
-  gpu().run(matmul({ tile, step: large ? 8 : 16 }, transA, transB, bias !== undefined), {
-    buffers: [a.buffer, b.buffer, ...(bias ? [bias.buffer] : []), c.buffer],
-    params: [m, n, k, 0, m * k, k * n, m * n, 0],
-    groups: [Math.ceil(n / tile), Math.ceil(m / tile), batch],
-  });
+export function product(a: GpuTensor, b: GpuTensor, sizes: Product): GpuTensor {
+  const { c, parts, traits, dispatch } = multiply(a, b, sizes);
+  if (parts > 1) return c.sum((sizes.batch ?? 1) === 1 ? 0 : 1) as GpuTensor;
+  latest = {
+    c: c.buffer, dispatch,
+    with: (activation, option, act) => gpu().replaceLast(
+      matmul({ ...traits, activation }),
+      { ...dispatch, buffers: [...dispatch.buffers, act], params: dispatch.params.with(10, floatBits(option)) }),
+  };
   return c;
+}
+
+/** op(a) op(b), and beside it the sum of each row of op(a), m numbers. */
+export function productAndSums(a: GpuTensor, b: GpuTensor, sizes: Omit<Product, "batch" | "bias">): [GpuTensor, GpuTensor] {
+  const { c, sums, parts } = multiply(a, b, sizes, true);
+  return parts > 1 ? [c.sum(0) as GpuTensor, sums!.sum(0) as GpuTensor] : [c, sums!];
+}
+
+function multiply(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, sharedA = false, bias, tile = tileFor(m, n, batch) }: Product, rowSums = false) {
+  const [tilesM, tilesN] = [Math.ceil(m / tile), Math.ceil(n / tile)];
+  // Few outputs of long sums (a narrow layer's dW over a large batch): k is cut into parts, which a second kernel adds up.
+  const wanted = bias ? 1 : Math.max(1, Math.min(Math.floor(k / 256), Math.floor(64 / Math.max(1, batch * tilesM * tilesN))));
+  const part = 8 * Math.max(1, Math.ceil(k / wanted / 8));
+  const parts = Math.max(1, Math.ceil(k / part));
+  const several = [...(batch === 1 ? [] : [batch]), ...(parts === 1 ? [] : [parts])];
+  const c = GpuTensor.allocate([...several, m, n]);
+  const sums = rowSums ? GpuTensor.allocate([...several, m]) : undefined;
+  const traits = {
+    tile, transA, transB, bias: bias !== undefined, rowSums,
+    wideA: (transA ? m : k) % 4 === 0, wideB: (transB ? k : n) % 4 === 0, wideC: n % 4 === 0,
+  };
+  const workgroups = tilesM * tilesN * batch * parts;
+  const dispatch: Dispatch = {
+    buffers: [a, b, ...(bias ? [bias] : []), c, ...(sums ? [sums] : [])].map((t) => t.buffer),
+    params: [m, n, k, part, sharedA ? 0 : m * k, k * n, m * n, parts, tilesM, tilesN, 0, workgroups],
+    groups: grid(workgroups),
+  };
+  gpu().run(matmul(traits), dispatch);
+  return { c, sums, parts, traits, dispatch };
+}
+
+/** f(x) of every element. Straight after the product that gave x, the product's kernel writes it too. */
+export function activated(x: GpuTensor, activation: Activation, option: number): GpuTensor {
+  const y = GpuTensor.allocate(x.shape);
+  if (latest && x.size > 0 && latest.c === x.buffer && latest.dispatch === gpu().last) latest.with(activation, option, y.buffer);
+  else apply(activation, ACTIVATIONS[activation].value, [stretched(x, x.shape)], x.shape, option, y, stridesOf(x.shape), 0);
+  return y;
 }

@@ -1,7 +1,8 @@
-import { compile, type EntryPoint, type Invocation, type Module } from "./compile";
+import { compile, type EntryPoint, type Module } from "./compile";
 import { WgslError, type Place } from "./lexer";
 import { parse } from "./syntax";
 import { memory, words, type Memory } from "./types";
+import type { Invocation } from "./values";
 
 export { WgslError };
 

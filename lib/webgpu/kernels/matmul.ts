@@ -1,66 +1,148 @@
-import type { Kernel } from "../gpu";
+import { family } from "../gpu";
+import { ACTIVATIONS, type Activation } from "./activations";
+import { HELPERS } from "./helpers";
 
-/** How a workgroup cuts a product: TILE x TILE outputs, STEP along k at a time, 16 x 16 invocations. */
-export interface MatmulShape {
-  readonly tile: 32 | 64 | 128;
-  readonly step: 8 | 16;
+/** Tiles of c that a workgroup can compute: 16 x 16 invocations of 8 x 8 or 4 x 4 numbers, or 8 x 8 of 4 x 4. */
+export type Tile = 128 | 64 | 32;
+
+/** What is decided when the shader is written; the rest are parameters. */
+export interface MatmulTraits {
+  readonly tile: Tile;
+  readonly transA: boolean;
+  readonly transB: boolean;
+  /** The matrices' stored rows are a multiple of 4 long, so that four numbers are read at a time. */
+  readonly wideA: boolean;
+  readonly wideB: boolean;
+  readonly wideC: boolean;
+  readonly bias: boolean;
+  /** A second output: the activation of c. */
+  readonly activation?: Activation;
+  /** A second output: the sum of each row of op(a), which is db beside dW = dy^T x. */
+  readonly rowSums?: boolean;
 }
 
+/** Between rows of workgroup memory, so that writing a column does not meet the same bank twice. */
+const PAD = 4;
+
+const letters = ["x", "y", "z", "w"];
+const list = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("\n");
+
 /**
- * c[m, n] = op(a) op(b) + bias, for each of a batch (z).
+ * c[m, n] = op(a) op(b) + bias, for each of a batch; with an activation also its value f(c), or the sums of op(a)'s rows.
  *
- * A workgroup computes a tile of c. Step by step along k it copies a strip of a and one of b into workgroup memory, where
- * each number is read `tile` times; each invocation keeps (tile / 16)^2 outputs in registers. Its rows and columns lie 16
- * apart, so that neighbours read and write neighbouring addresses. Edges: what lies outside a matrix is 0.
+ * A workgroup computes a tile of c. Step by step along k it holds a strip of op(a) and one of op(b) in workgroup memory,
+ * where each number is read by a whole row or column of invocations. An invocation reads four neighbours at a time and
+ * keeps its 8 x 8 (4 x 4) numbers of c in registers: rows 4 y .. 4 y + 3 of each block of 4 * SIDE, columns likewise. The
+ * next strips are fetched into registers while the present ones are multiplied. Edges: what lies outside a matrix is 0.
  *
- * Parameters: [m, n, k, -], [stride of a, of b, of c from one of the batch to the next, -].
+ * The workgroups of a batch are counted in bands of 8 rows of tiles, so that those that run at the same time share strips.
+ *
+ * Parameters: [m, n, k, k of one part], [stride of a, of b, of c from one of the batch to the next, parts], [tiles along m,
+ * tiles along n, the activation's option, workgroups]. k can be cut into parts, each a matrix of its own: see `product`.
  */
-export function matmul({ tile, step }: MatmulShape, transA: boolean, transB: boolean, bias: boolean): Kernel {
-  const own = tile / 16;
-  const each = (tile * step) / 256;
-  const list = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("\n");
-  // Neighbouring invocations read neighbouring addresses: along the stored matrix's last axis.
-  const load = (matrix: "a" | "b", alongTile: boolean): string => {
-    const place = alongTile ? `let r = at % ${tile}u; let s = at / ${tile}u;` : `let s = at % ${step}u; let r = at / ${step}u;`;
-    const [rows, row, first] = matrix === "a" ? ["p.m", "row0 + r", "baseA"] : ["p.n", "column0 + r", "baseB"];
-    const index = alongTile ? `k * ${rows} + line` : `line * p.k + k`;
-    return list(each, (i) => `    { let at = local + ${256 * i}u; ${place} let line = ${row}; let k = k0 + s;
-      var v = 0.0; if (line < ${rows} && k < p.k) { v = ${matrix}[${first} + ${index}]; } strip${matrix.toUpperCase()}[s * ${tile}u + r] = v; }`);
+export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias, activation, rowSums }: MatmulTraits) => {
+  const side = tile === 32 ? 8 : 16;
+  const blocks = tile / (4 * side);
+  const own = 4 * blocks;
+  /** Numbers along k that are in workgroup memory at a time: each invocation fetches four of a strip. */
+  const step = (4 * side ** 2) / tile;
+  const row = (tile + PAD) / 4;
+
+  // Along the stored matrix's rows, that is along k or along the tile: r is the place in the tile, s along k.
+  const place = (alongTile: boolean): string => (alongTile
+    ? `let r = 4u * (local % ${tile / 4}u); let s = local / ${tile / 4}u;`
+    : `let s = 4u * (local % ${step / 4}u); let r = local / ${step / 4}u;`);
+  const fetch = (matrix: "a" | "b", alongTile: boolean, wide: boolean): string => {
+    const [size, first, base] = matrix === "a" ? ["p.m", "row0", "baseA"] : ["p.n", "column0", "baseB"];
+    const left = alongTile ? `${size} - line` : "kEnd - k";
+    return `    { ${place(alongTile)} let line = ${first} + r; let k = k0 + s; let at = ${base} + ${alongTile ? `k * ${size} + line` : "line * p.k + k"};
+      ${matrix}Next = vec4f();
+      if (line < ${size} && k < kEnd) { ${wide
+        ? `${matrix}Next = ${matrix}[at / 4u];`
+        : `${matrix}Next.x = ${matrix}[at]; let left = ${left};
+        ${letters.slice(1).map((letter, i) => `if (left > ${i + 1}u) { ${matrix}Next.${letter} = ${matrix}[at + ${i + 1}u]; }`).join(" ")}`} } }`;
   };
+  const store = (matrix: "a" | "b", alongTile: boolean): string => {
+    const strip = `strip${matrix.toUpperCase()}`;
+    return `    { ${place(alongTile)} ${alongTile
+      ? `${strip}[s * ${row}u + r / 4u] = ${matrix}Next;`
+      : letters.map((letter, j) => `${strip}[(s + ${j}u) * ${row}u + r / 4u][r % 4u] = ${matrix}Next.${letter};`).join(" ")} }`;
+  };
+  const strips = `${fetch("a", transA, wideA)}\n${fetch("b", !transB, wideB)}`;
+
+  const c = (i: number, j: number): string => `c${i}_${j}`;
+  const fma = list(own, (i) => list(blocks, (j) => `      ${c(i, j)} = fma(vec4f(a${i >> 2}.${letters[i % 4]}), b${j}, ${c(i, j)});`));
+  const lineOf = (i: number): string => `row0 + ${4 * side * (i >> 2) + (i % 4)}u + 4u * y`;
+  const write = list(own, (i) => list(blocks, (j) => {
+    const [line, column] = [lineOf(i), `column0 + ${4 * side * j}u + 4u * x`];
+    const element = (e: number): string => {
+      const value = `${c(i, j)}.${letters[e]}${bias ? ` + bias[j + ${e}u]` : ""}`;
+      return `if (j + ${e}u < p.n) { let v = ${value}; c[at + ${e}u] = v; ${activation ? `act[at + ${e}u] = f(v);` : ""} }`;
+    };
+    return `  { let i = ${line}; let j = ${column}; let at = baseC + i * p.n + j; if (i < p.m) {
+    ${wideC
+      ? `if (j < p.n) { let v = ${c(i, j)}${bias ? " + bias[j / 4u]" : ""}; c[at / 4u] = v; ${activation ? "act[at / 4u] = vec4f(f(v.x), f(v.y), f(v.z), f(v.w));" : ""} }`
+      : list(4, element)} } }`;
+  }));
+  const array = (wide: boolean): string => `array<${wide ? "vec4f" : "f32"}>`;
+  const bindings = [
+    `var<storage, read> a: ${array(wideA)};`,
+    `var<storage, read> b: ${array(wideB)};`,
+    ...(bias ? [`var<storage, read> bias: ${array(wideC)};`] : []),
+    `var<storage, read_write> c: ${array(wideC)};`,
+    ...(activation ? [`var<storage, read_write> act: ${array(wideC)};`] : []),
+    ...(rowSums ? ["var<storage, read_write> sums: array<f32>;"] : []),
+    "var<uniform> p: Params;",
+  ].map((binding, i) => `@group(0) @binding(${i}) ${binding}`).join("\n");
+
   return {
-    name: `matmul ${transA ? "T" : "N"}${transB ? "T" : "N"} ${tile}`,
+    name: `matmul ${transA ? "T" : "N"}${transB ? "T" : "N"} ${tile}${activation ? ` ${activation}` : ""}`,
     code: /* wgsl */ `
-struct Params { m: u32, n: u32, k: u32, unused0: u32, strideA: u32, strideB: u32, strideC: u32, unused1: u32 }
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-${bias ? "@group(0) @binding(2) var<storage, read> bias: array<f32>;" : ""}
-@group(0) @binding(${bias ? 3 : 2}) var<storage, read_write> c: array<f32>;
-@group(0) @binding(${bias ? 4 : 3}) var<uniform> p: Params;
-var<workgroup> stripA: array<f32, ${tile * step}>;
-var<workgroup> stripB: array<f32, ${tile * step}>;
-@compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
-  let row0 = group.y * ${tile}u;
-  let column0 = group.x * ${tile}u;
-  let baseA = group.z * p.strideA;
-  let baseB = group.z * p.strideB;
-${list(own * own, (i) => `  var c${i} = 0.0;`)}
-  for (var k0 = 0u; k0 < p.k; k0 += ${step}u) {
-${load("a", transA)}
-${load("b", !transB)}
+struct Params { m: u32, n: u32, k: u32, part: u32, strideA: u32, strideB: u32, strideC: u32, parts: u32, tilesM: u32, tilesN: u32, slope: f32, total: u32 }
+${bindings}
+var<workgroup> stripA: array<vec4f, ${row * step}>;
+var<workgroup> stripB: array<vec4f, ${row * step}>;
+${activation ? `${HELPERS}\nfn f(x0: f32) -> f32 { let s = p.slope; return ${ACTIVATIONS[activation].value}; }` : ""}
+@compute @workgroup_size(${side}, ${side})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+  let number = group.x + group.y * groups.x;
+  if (number >= p.total) { return; }
+  let tiles = p.tilesM * p.tilesN;
+  let z = number / tiles;
+  let batch = z / p.parts;
+  let kStart = (z % p.parts) * p.part;
+  let kEnd = min(kStart + p.part, p.k);
+  let within = number % tiles;
+  let band = within / (8u * p.tilesN);
+  let inBand = min(8u, p.tilesM - 8u * band);
+  let row0 = (8u * band + (within % (8u * p.tilesN)) % inBand) * ${tile}u;
+  let column0 = ((within % (8u * p.tilesN)) / inBand) * ${tile}u;
+  let baseA = batch * p.strideA;
+  let baseB = batch * p.strideB;
+  let baseC = z * p.strideC;
+  let x = id.x;
+  let y = id.y;
+${list(own * blocks, (i) => `  var ${c(Math.floor(i / blocks), i % blocks)} = vec4f();`)}
+${rowSums ? list(blocks, (i) => `  var sum${i} = vec4f();`) : ""}
+  var aNext = vec4f();
+  var bNext = vec4f();
+  var k0 = kStart;
+${strips}
+  for (; k0 < kEnd; ) {
+${store("a", transA)}
+${store("b", !transB)}
     workgroupBarrier();
+    k0 += ${step}u;
+${strips}
     for (var s = 0u; s < ${step}u; s++) {
-${list(own, (i) => `      let a${i} = stripA[s * ${tile}u + id.y + ${16 * i}u];`)}
-${list(own, (j) => `      let b${j} = stripB[s * ${tile}u + id.x + ${16 * j}u];`)}
-${list(own * own, (i) => `      c${i} = fma(a${Math.floor(i / own)}, b${i % own}, c${i});`)}
+${list(blocks, (i) => `      let a${i} = stripA[s * ${row}u + y + ${side * i}u];\n      let b${i} = stripB[s * ${row}u + x + ${side * i}u];`)}
+${fma}
+${rowSums ? list(blocks, (i) => `      sum${i} += a${i};`) : ""}
     }
     workgroupBarrier();
   }
-${list(own * own, (i) => {
-  const [r, s] = [Math.floor(i / own), i % own];
-  return `  { let i = row0 + id.y + ${16 * r}u; let j = column0 + id.x + ${16 * s}u;
-    if (i < p.m && j < p.n) { c[group.z * p.strideC + i * p.n + j] = c${i}${bias ? " + bias[j]" : ""}; } }`;
-})}
+${write}
+${rowSums ? `  if (column0 == 0u && x == 0u) {\n${list(own, (i) => `    { let i = ${lineOf(i)}; if (i < p.m) { sums[z * p.m + i] = sum${i >> 2}.${letters[i % 4]}; } }`)}\n  }` : ""}
 }`,
   };
-}
+});

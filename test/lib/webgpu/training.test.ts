@@ -1,0 +1,178 @@
+/**
+ * Whole training steps on the GPU: the numbers, the memory, and how much is asked of the GPU.
+ * @jest-environment ./test/support/gpu-environment.js
+ */
+
+import {
+  adamW, device, gpt, linear, mse, randn, relu, rng, sgd, tensor, train, warmupCosine, type DeviceName, type Gpt, type Tensor,
+} from "../../../lib";
+import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
+import { gpu } from "../../../lib/webgpu/connect";
+import { expectClose } from "../layers/close";
+
+declare const haveGpu: boolean;
+const gpuIt = haveGpu ? it : it.skip;
+const needs = "(needs a Vulkan driver, or Debian's chromium)";
+
+beforeAll(async () => {
+  if (haveGpu) await webgpu();
+});
+
+const random = rng(11);
+const draw = (...shape: number[]): Tensor => randn(shape, random);
+
+describe("training on the GPU", () => {
+  gpuIt(`takes the steps that plain TypeScript takes ${needs}`, async () => {
+    const [x, target] = [draw(12, 6), draw(12, 3)];
+    const start = { W1: draw(10, 6).mul(0.4), b1: draw(10), W2: draw(3, 10).mul(0.4), b2: draw(3) };
+    type Weights = Record<keyof typeof start, Tensor>;
+    const gradients = ({ W1, b1, W2, b2 }: Weights) => {
+      const first = linear.forward({ x: x.astype(W1.dtype), W: W1, b: b1 });
+      const act = relu.forward({ x: first.y });
+      const second = linear.forward({ x: act.y, W: W2, b: b2 });
+      const loss = mse.forward({ x: second.y, target: target.astype(W1.dtype) });
+      const top = linear.backward(mse.backward(loss.cache).dx, second.cache);
+      const below = linear.backward(relu.backward(top.dx, act.cache).dx, first.cache);
+      return { loss: loss.y, W1: below.dW, b1: below.db!, W2: top.dW, b2: top.db! };
+    };
+    const onCpu: Weights = Object.fromEntries(Object.entries(start).map(([name, t]) => [name, t.clone()])) as Weights;
+    const optimizer = adamW({ lr: 0.01 });
+    for (let i = 0; i < 20; i++) {
+      const { loss, ...g } = gradients(onCpu);
+      optimizer.step(onCpu, g);
+    }
+    const onGpu = Object.fromEntries(Object.entries(start).map(([name, t]) => [name, GpuTensor.from(t.astype("float32")).clone()])) as Weights;
+    const before = device("webgpu");
+    try {
+      const there = adamwOnGpu({ lr: 0.01 });
+      for (let i = 0; i < 20; i++) {
+        gpuScope(() => {
+          const { loss, ...g } = gradients(onGpu);
+          there.step(onGpu, g);
+        });
+      }
+    } finally {
+      device(before);
+    }
+    for (const name of Object.keys(start) as (keyof Weights)[]) expectClose(await onGpu[name].read(), onCpu[name], 1e-3, name);
+  });
+});
+
+describe("the minimal GPT", () => {
+  gpuIt(`has on the GPU the loss and every gradient that it has in plain TypeScript ${needs}`, async () => {
+    const config = { vocabulary: 11, context: 7, width: 8, heads: 2, blocks: 2 };
+    const ids = tensor(Int32Array.from({ length: 14 }, (_, i) => (i * 5) % 11), [2, 7]);
+    const plain = gpt(config, rng(3), { std: 0.3 });
+    const expected = plain.forward(ids, ids);
+    const gradients = plain.backward(expected.cache);
+    const there = gpt(config, rng(3), { std: 0.3, dtype: "float32" });
+    for (const [name, t] of Object.entries(there.parameters)) there.parameters[name] = GpuTensor.from(t);
+    const before = device("webgpu");
+    try {
+      const { lossTensor, cache } = there.forward(ids, ids);
+      const found = there.backward(cache);
+      expect((await lossTensor!.read()).item()).toBeCloseTo(expected.loss, 5);
+      expect(Object.keys(found).sort()).toEqual(Object.keys(gradients).sort());
+      // db of the keys is 0 but for rounding: measured against the other biases, not against itself.
+      for (const [name, g] of Object.entries(gradients)) if (!name.endsWith(".bk")) expectClose(await found[name].read(), g, 1e-3, name);
+    } finally {
+      device(before);
+    }
+  });
+});
+
+describe("a training step of the minimal GPT", () => {
+  const config = { vocabulary: 11, context: 8, width: 8, heads: 2, activation: "geluTanh" as const };
+  const ids = tensor(Int32Array.from({ length: 16 }, (_, i) => (i * 7) % 11), [2, 8]);
+
+  function onGpu(blocks: number) {
+    const model = gpt({ ...config, blocks }, rng(3), { std: 0.3, dtype: "float32" });
+    for (const [name, t] of Object.entries(model.parameters)) model.parameters[name] = GpuTensor.from(t);
+    const optimizer = adamwOnGpu({ lr: 0.01, eps: 1e-4 });
+    const step = (): void => gpuScope(() => {
+      const before = device("webgpu");
+      try {
+        optimizer.step(model.trainable, model.backward(model.forward(ids, ids).cache));
+      } finally {
+        device(before);
+      }
+    });
+    return { model, step };
+  }
+
+  gpuIt(`changes every parameter as on the cpu ${needs}`, async () => {
+    const plain = gpt({ ...config, blocks: 2 }, rng(3), { std: 0.3 });
+    const optimizer = adamW({ lr: 0.01, eps: 1e-4 });
+    const { model, step } = onGpu(2);
+    for (let i = 0; i < 3; i++) {
+      optimizer.step(plain.trainable, plain.backward(plain.forward(ids, ids).cache));
+      step();
+    }
+    for (const [name, w] of Object.entries(plain.parameters)) expectClose(await model.parameters[name].read(), w, 1e-3, name);
+  });
+
+  // A kernel more is not wrong, but small models feel it: change the figures on purpose.
+  gpuIt.each([0, 1, 2])(`of %i blocks is so many kernels, one submission, and no new memory after the first ones ${needs}`, async (blocks) => {
+    const { step } = onGpu(blocks);
+    for (let i = 0; i < 2; i++) {
+      step();
+      await gpu().finish();
+    }
+    const [dispatches, submissions, used] = [gpu().dispatches, gpu().submissions, gpu().used];
+    const create = jest.spyOn(gpu().device, "createBuffer");
+    for (let i = 0; i < 30; i++) {
+      step();
+      await gpu().finish();
+    }
+    expect(create).not.toHaveBeenCalled();
+    create.mockRestore();
+    expect(gpu().used).toBeLessThanOrEqual(used);
+    expect((gpu().submissions - submissions) / 30).toBe(1);
+    expect((gpu().dispatches - dispatches) / 30).toBe(26 + 62 * blocks);
+  });
+});
+
+describe("train on webgpu", () => {
+  const config = { vocabulary: 5, context: 8, width: 8, heads: 2, blocks: 1 };
+  const ids = Int32Array.from({ length: 200 }, (_, i) => (i * i) % 5);
+  const options = () => ({ steps: 4, batch: 2, clip: 0.5, rng: rng(2), optimizer: adamW({ lr: 0.05, eps: 1e-4 }), schedule: warmupCosine(2, 4, 0.1) });
+  const model = (): Gpt => gpt(config, rng(1), { dtype: "float32", std: 0.3 });
+
+  gpuIt.each([["every parameter", (m: Gpt) => m], ["LoRA's", (m: Gpt) => m.withLora({ rank: 2, on: "all" }, rng(4))]])(
+    `takes the steps of the cpu, and the model's own tensors hold %s in the end ${needs}`, async (_, adapted) => {
+      const [plain, there] = [adapted(model()), adapted(model())];
+      const expected = [...train(plain, ids, options())];
+      const found = [];
+      for await (const step of train(there, ids, { ...options(), device: "webgpu" })) found.push(step);
+      expect(found.map(({ step, lr }) => [step, lr])).toEqual(expected.map(({ step, lr }) => [step, lr]));
+      for (const [i, { loss, norm, norms }] of found.entries()) {
+        expect(loss).toBeCloseTo(expected[i].loss, 3);
+        expect(norm).toBeCloseTo(expected[i].norm, 3);
+        expect(Object.keys(norms)).toEqual(Object.keys(expected[i].norms));
+        for (const [name, own] of Object.entries(norms)) expect(own).toBeCloseTo(expected[i].norms[name], 3);
+      }
+      for (const [name, w] of Object.entries(plain.trainable)) {
+        expect(there.trainable[name]).not.toBeInstanceOf(GpuTensor);
+        expectClose(there.trainable[name], w, 2e-3, name);
+      }
+    });
+
+  gpuIt(`gives the parameters back when the loop is left, and keeps no memory ${needs}`, async () => {
+    const own = model();
+    const start = own.parameters.Wlogits.clone();
+    const used: number[] = [];
+    for await (const { step } of train(own, ids, { ...options(), steps: 100, device: "webgpu" })) {
+      used.push(gpu().used);
+      if (step === 5) break;
+    }
+    expect(used[5]).toBeLessThanOrEqual(used[1]);
+    expect(own.parameters.Wlogits.sub(start).norm()).toBeGreaterThan(0.01);
+  });
+
+  gpuIt(`says what it cannot do ${needs}`, async () => {
+    const there = train(model(), ids, { ...options(), device: "webgpu" as DeviceName });
+    expect(() => [...there]).toThrow("train: on webgpu the loss has to come back from the GPU; write `for await (... of train(...))`");
+    await expect(train(model(), ids, { ...options(), optimizer: sgd({ lr: 1 }), device: "webgpu" }).next()).rejects.toThrow(
+      "train: the optimizer is sgd, on webgpu it should be adam or adamW (without amsgrad)");
+  });
+});

@@ -23,7 +23,7 @@ function drawStack(random: Rng, instance: number) {
   };
 }
 
-type PathMistake = "not-transposed" | "order" | "repeats" | "no-direct" | "single-last";
+type PathMistake = "not-transposed" | "order" | "repeats" | "no-direct" | "overwritten";
 
 function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) => boolean): Tensor {
   const L = Js.length;
@@ -34,7 +34,7 @@ function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) =
     const next = [...sums];
     // From the front, sums[k] already holds paths through this very branch.
     for (let k = 0; k < L; k++) {
-      const skipped = made("single-last") && k > 0 ? zeros(dy.shape) : sums[k + 1];
+      const skipped = made("overwritten") ? zeros(dy.shape) : sums[k + 1];
       next[k + 1] = skipped.add(step((made("repeats") ? next : sums)[k]));
     }
     sums = next;
@@ -70,7 +70,8 @@ export default defineExercise({
         const a = z.tanh();
         const dW2 = outer(dy, made("z-in-dW2") ? z : a);
         const da = W2.T.matmul(dy);
-        const slope = (made("z-for-a") ? z : a).square().neg().add(1);
+        const inner = made("z-for-a") ? z : a;
+        const slope = (made("not-squared") ? inner : inner.square()).neg().add(1);
         const dz = made("tanh-missing") ? da : da.mul(slope);
         const dW1 = outer(dz, x);
         const branch = W1.T.matmul(dz);
@@ -96,8 +97,9 @@ export default defineExercise({
           id: "tanh-missing",
           says: "You passed the gradient through tanh unchanged.",
           hint: "Between the two matrices stands a function with a slope of its own.",
-          hides: ["z-for-a"],
+          hides: ["z-for-a", "not-squared"],
         },
+        { id: "not-squared", says: "The square is missing in the slope of tanh.", hint: "tanh' at z is 1 - tanh(z)²." },
         { id: "z-for-a", says: "You computed tanh' as 1 - z².", hint: "tanh' at z is 1 - tanh(z)²." },
         { id: "z-in-dW2", says: "dW2 uses z where tanh(z) belongs.", hint: "What did W2 multiply in the forward pass?" },
         { id: "dW1-transposed", says: "Your dW1 is transposed.", hint: "dW1 has W1's shape, [h, n]." },
@@ -155,8 +157,8 @@ export default defineExercise({
         },
         { id: "no-direct", says: "The direct path is missing: P_0 is 0.", hint: "One path takes no branch at all." },
         {
-          id: "single-last",
-          says: "For two or more branches you kept the last block's paths only.",
+          id: "overwritten",
+          says: "At each block you overwrote the sum that stood at k + 1.",
           hint: "A path may also take the skip: the sum that was at k + 1 stays there.",
         },
       ],
@@ -180,7 +182,9 @@ export default defineExercise({
         "const lengths = pathsByLength(dy, Js);",
         "const total = lengths.reduce((sum, path) => sum.add(path));",
         'console.log("sum of all paths minus stackBackward:", total.sub(stackBackward(dy, Js)).norm().toExponential(1));',
-        'bars(lengths.map((_, k) => k), lengths.map((path) => path.norm()), { title: "Gradient by number of branches on the path", x: "branches", y: "norm of P_k", logY: true });',
+        "bars(lengths.map((_, k) => k), lengths.map((path) => path.norm()), {",
+        '  title: "Gradient by number of branches on the path", x: "branches k", y: "norm of P_k", logY: true,',
+        "});",
       ].join("\n"),
     },
   ],

@@ -358,7 +358,8 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "All of them against finite differences: 0 is right. Run this again after each repair. The ratio is the gradient's norm over that of the finite differences.",
+        "Eleven of them against finite differences: 0 is right. Run this again after each repair. The ratio is the gradient's norm over that of the finite differences. " +
+        "(The twelfth is no gradient: the norm after clipping should be what was asked for.)",
     },
     {
       type: "code",
@@ -389,9 +390,11 @@ export default defineExercise({
         '  ["10 lookup", lookupBackward(dy, ids, 5), paired((a) => oneHot(ids, 5).matmul(a)), normal(5, 3)],',
         '  ["11 dropout", dropoutBackward(dy, mask, 0.25), paired((a) => a.mul(mask).div(0.75)), x],',
         "];",
+        'console.log("12 clipping: the norm after clipping to 1 is", Math.hypot(...clipGradients([dy, W], 1).map((g) => g.norm())));',
         "table(found.map(([name, gradient, forward, at]) => {",
         "  const difference = numericalGradient(forward, at);",
-        "  return { name, error: gradient.sub(difference).norm() / difference.norm(), ratio: gradient.norm() / difference.norm() };",
+        "  const [error, norm] = [gradient.sub(difference).norm(), difference.norm()];",
+        "  return { name, error: error / norm, ratio: gradient.norm() / norm };",
         "}));",
       ].join("\n"),
     },

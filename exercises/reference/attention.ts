@@ -7,9 +7,9 @@ export function softmax(s: Tensor): Tensor {
   return e.div(e.sum(-1, true));
 }
 
-/** [T, T], 0 where key j <= query i and -Infinity above the diagonal. */
-export function causalMask(T: number): Tensor {
-  return tensor(Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => (j > i ? -Infinity : 0))));
+/** [T, T], 0 where key j <= query i and -Infinity above the diagonal; `from` = 0 masks the diagonal too. */
+export function causalMask(T: number, from = 1): Tensor {
+  return tensor(Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => (j >= i + from ? -Infinity : 0))));
 }
 
 /** softmax(q kᵀ / √d), masked where causal: q, k [..., T, d] -> [..., T, T]. */

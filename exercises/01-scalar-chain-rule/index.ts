@@ -130,7 +130,7 @@ export default defineExercise({
   id: "scalar-chain-rule",
   number: 1,
   title: "The scalar chain rule, and the order of composition",
-  source: "math-for-llms, sections 1.1 and 2.2, exercise 1; llm-from-scratch, chain rule",
+  source: 'math-for-llms, sections 1.1 and 2.2 and exercise 1; llm-from-scratch, "Chain rule"',
   minutes: 15,
   goal: "You can differentiate a composition of any length, say at which point each derivative is taken, and check it by a centred difference.",
   hints: [

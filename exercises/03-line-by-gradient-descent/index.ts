@@ -40,7 +40,7 @@ export default defineExercise({
   id: "line-by-gradient-descent",
   number: 3,
   title: "A line by gradient descent: residual and local derivative",
-  source: "llm-from-scratch, scalar models with one and two layers, and the activation function",
+  source: 'llm-from-scratch, from "Backprop on a simple, scalar model" to "Adding an activation function"',
   minutes: 25,
   goal: "You can carry a residual backwards through any sequence of scalar operations, and train a line with the gradients.",
   hints: [

@@ -1,6 +1,7 @@
 /** Exercise 4: forward, error signals, gradients and 100 steps of a network with one hidden layer. */
 import { randn, tensor, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
+import { outer } from "../reference";
 
 type Network = { W1: Tensor; b1: Tensor; w2: Tensor; b2: number; x: Tensor; y: number };
 
@@ -32,8 +33,6 @@ function forward({ W1, b1, w2, b2, x, y }: Network): { z1: Tensor; a1: Tensor; y
   const yhat = w2.dot(a1) + b2;
   return { z1, a1, yhat, loss: 0.5 * (yhat - y) ** 2 };
 }
-
-const outer = (column: Tensor, row: Tensor): Tensor => column.reshape(-1, 1).matmul(row.reshape(1, -1));
 
 type BackwardMistake =
   | "sign" | "factor-2" | "z1-for-a1" | "w2-missing" | "delta2-missing" | "mask-missing" | "mask-from-gradient" | "a1-for-mask" | "transposed" | "dx-transposed";
@@ -85,7 +84,7 @@ export default defineExercise({
   id: "two-layer-network",
   number: 4,
   title: "A two-layer network by hand",
-  source: "math-for-llms, sections 4.1 to 4.5, appendix A, exercise 3; the reference card's concrete example",
+  source: 'math-for-llms, sections 4.1 to 4.5, appendix A and exercise 3; reference, "A Concrete Example"',
   minutes: 25,
   goal: "You can write the backward pass of a small network from the recurrence of the error signals, and train the network with it.",
   hints: [
@@ -234,7 +233,8 @@ export default defineExercise({
         'console.log("delta2", found.delta2.toFixed(3), " delta1", found.delta1.toArray(), " dW1", found.dW1.toArray());',
         "const lossAt = (w: number) => networkForward(tensor([[w, 0.1], [0.2, 0.3]]), b1, w2, 0, x, 1).loss;",
         "const [above, below] = [lossAt(0.50001), lossAt(0.49999)];",
-        'console.log("L at 0.50001", above.toFixed(9), " at 0.49999", below.toFixed(9), " slope", ((above - below) / 2e-5).toFixed(6));',
+        "const slope = (above - below) / 2e-5;",
+        'console.log("L at 0.50001", above.toFixed(9), " at 0.49999", below.toFixed(9), " slope", slope.toFixed(6));',
       ].join("\n"),
     },
     { type: "markdown", source: "A hundred steps with rate 0.01 from the same start. On a logarithmic axis a straight line is exponential decay." },

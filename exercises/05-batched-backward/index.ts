@@ -38,7 +38,7 @@ export default defineExercise({
   id: "batched-backward",
   number: 5,
   title: "Batched backward, and where the transpose comes from",
-  source: "math-for-llms, sections 4.6 and 5.1; llm-from-scratch, vectors instead of scalars",
+  source: 'math-for-llms, sections 4.6 and 5.1; llm-from-scratch, "Using vectors instead of scalars"; arXiv 2512.23329, linear layer',
   minutes: 20,
   goal: "You can write a linear layer's backward over a batch in either layout by its shapes, and put the mean's 1/B where it belongs.",
   hints: [

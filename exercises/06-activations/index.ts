@@ -84,7 +84,7 @@ export default defineExercise({
   id: "activations",
   number: 6,
   title: "Activations and their derivatives",
-  source: "math-for-llms, sections 5.2 and 6.2, appendix E.3; the reference card's table of gradient flow problems",
+  source: 'math-for-llms, sections 5.2 and 6.2 and appendix E.3; reference, the table of "Gradient Flow Problems"',
   minutes: 20,
   goal: "You can write the backward of every common activation, and know which of them let a gradient die.",
   hints: [

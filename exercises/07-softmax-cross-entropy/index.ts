@@ -1,6 +1,7 @@
 /** Exercise 7: stable cross-entropy over logits, its fused gradient, and the backward of softmax alone. */
 import { oneHot, randn, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
+import { softmaxBackward } from "../reference";
 
 /** [B, K]. */
 const sizes = [[3, 3], [4, 5], [2, 6], [5, 4]];
@@ -29,9 +30,6 @@ function crossEntropy({ logits, targets }: Args): number {
   return shifted.exp().sum(1).log().sub(atTarget).mean().item();
 }
 
-/** p ⊙ (c - rowsum(p ⊙ c)) */
-const pullback = (p: Tensor, c: Tensor): Tensor => p.mul(c.sub(p.mul(c).sum(1, true)));
-
 const overflow = {
   id: "overflow",
   says: "For large logits your exponentials overflow: the greatest logit was not subtracted first.",
@@ -42,7 +40,7 @@ export default defineExercise({
   id: "softmax-cross-entropy",
   number: 7,
   title: "Softmax and cross-entropy, fused and stable",
-  source: "math-for-llms, sections 4.3 and 5.3, common mistake 6; the paper's cross-entropy",
+  source: "math-for-llms, sections 4.3 and 5.3 and common mistake 6; arXiv 2512.23329, cross-entropy",
   minutes: 20,
   goal: "You can compute cross-entropy and its gradient over a batch of logits of any size, and say why the fused form is short and stable.",
   hints: [
@@ -105,7 +103,7 @@ export default defineExercise({
         const [B, K] = logits.shape;
         const p = softmax(logits, made("columns") ? 0 : 1, !made("overflow"));
         const error = made("no-one-hot") ? p : made("target-only") ? p.sub(1).mul(oneHot(targets, K)) : p.sub(oneHot(targets, K));
-        const through = made("extra-jacobian") ? pullback(p, error) : error;
+        const through = made("extra-jacobian") ? softmaxBackward(p, error) : error;
         const divisor = (made("no-mean") ? 1 : B) * (made("class-mean") ? K : 1);
         return { dlogits: through.div(made("sign") ? -divisor : divisor) };
       },
@@ -209,7 +207,8 @@ export default defineExercise({
         "}",
         "table([[2, 1, 0], [800, 1, 0]].flatMap((row) => [crossEntropyBackward, unfused].map((backward) => {",
         "  const [z1, z2, z3] = backward(tensor([row]), [1]).data;",
-        '  return { logits: row.join(", "), way: backward === unfused ? "unfused" : "fused", "dL/dz1": z1, "dL/dz2": z2, "dL/dz3": z3 };',
+        '  const way = backward === unfused ? "unfused" : "fused";',
+        '  return { logits: row.join(", "), way, "dL/dz1": z1, "dL/dz2": z2, "dL/dz3": z3 };',
         "})));",
       ].join("\n"),
     },

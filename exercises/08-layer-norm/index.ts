@@ -48,7 +48,7 @@ export default defineExercise({
   id: "layer-norm",
   number: 8,
   title: "Layer normalisation",
-  source: "math-for-llms, sections 5.4 and 6.6; the paper's layer norm",
+  source: "math-for-llms, sections 5.4 and 6.6; arXiv 2512.23329, layer normalisation",
   minutes: 25,
   goal: "You can write layer normalisation's backward over a batch of tokens, and say which path each of its three terms comes from.",
   hints: [

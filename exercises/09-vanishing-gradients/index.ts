@@ -146,7 +146,7 @@ export default defineExercise({
   id: "vanishing-gradients",
   number: 9,
   title: "Vanishing gradients, and four cases on one axis",
-  source: "math-for-llms, sections 2.4, 6.1, 6.2, appendix F, exercise 4; the handbook, section 3",
+  source: "math-for-llms, sections 2.4, 6.1 and 6.2, appendix F and exercise 4; handbook, section 3",
   minutes: 30,
   goal: "You can compute the gradient at every layer of a deep network, and show why sigmoids lose it and residual connections keep it.",
   hints: [

@@ -43,7 +43,7 @@ export default defineExercise({
   id: "initialisation",
   number: 10,
   title: "Initialisation from variance propagation",
-  source: "math-for-llms, section 6.3, appendix E.4, common mistake 5; the reference card's table of schemes",
+  source: 'math-for-llms, section 6.3, appendix E.4 and common mistake 5; reference, "Weight Initialization"',
   minutes: 20,
   goal: "You can derive Xavier's and He's variances, draw weights with them, and predict how signals and gradients scale through any widths.",
   hints: [
@@ -153,7 +153,7 @@ export default defineExercise({
       entry: "forwardMoments",
       draw: drawMoments,
       call: (student, { widths, stds, start, activation }) => ({ q: student([...widths], [...stds], start, activation) }),
-      attempt: (args: Moments, made) => ({ q: tensor(moments(args, false, (mistake) => (made as (id: string) => boolean)(mistake))) }),
+      attempt: (args: Moments, made) => ({ q: tensor(moments(args, false, made as (mistake: MomentMistake) => boolean)) }),
       mistakes: [
         {
           id: "no-half",
@@ -180,7 +180,7 @@ export default defineExercise({
       draw: drawMoments,
       call: (student, { widths, stds, start, activation }) => ({ g: student([...widths], [...stds], start, activation) }),
       attempt: (args: Moments, made) => {
-        const found = moments(args, true, (mistake) => (made as (id: string) => boolean)(mistake));
+        const found = moments(args, true, made as (mistake: MomentMistake) => boolean);
         return { g: tensor(made("last-first") ? found : found.reverse()) };
       },
       mistakes: [

@@ -1,8 +1,7 @@
 /** Exercise 11: the backward of a residual block, of a stack of them, and the stack's gradient by path length. */
 import { randn, stack, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-
-const outer = (column: Tensor, row: Tensor): Tensor => column.reshape(-1, 1).matmul(row.reshape(1, -1));
+import { outer } from "../reference";
 
 function drawBlock(random: Rng, [n, h]: number[]) {
   return {
@@ -46,8 +45,8 @@ function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) =
 export default defineExercise({
   id: "residual-highways",
   number: 11,
-  title: "Residual highways: the 2^L paths",
-  source: "math-for-llms, sections 3.4, 6.4, appendix F.1; the reference card; llm-from-scratch, computation graphs",
+  title: "Residual highways: the 2ᴸ paths",
+  source: 'math-for-llms, sections 3.4 and 6.4 and appendix F.1; reference, "Gradient Flow Problems"; llm-from-scratch, "Expanding to computation graphs"',
   minutes: 25,
   goal: "You can write the backward of a residual block and split a deep network's gradient into its paths by length.",
   hints: [

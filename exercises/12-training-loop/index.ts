@@ -111,7 +111,7 @@ export default defineExercise({
   id: "training-loop",
   number: 12,
   title: "Clipping, accumulation, and a loop with five bugs",
-  source: "math-for-llms, sections 6.5 and 9.3, appendix I.2, common mistakes 8 and 10; the handbook, sections 5 and 6",
+  source: "math-for-llms, sections 6.5 and 9.3, appendix I.2 and common mistakes 8 and 10; handbook, sections 5 and 6 with its debug checklist",
   minutes: 25,
   goal: "You can clip by the global norm, accumulate micro-batches with the right weights, and write a training loop without its usual bugs.",
   hints: [

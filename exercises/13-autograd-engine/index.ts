@@ -182,7 +182,7 @@ export default defineExercise({
   id: "autograd-engine",
   number: 13,
   title: "An autograd engine: fan-out and topological order",
-  source: "math-for-llms, sections 3.1 to 3.4, appendices C.2 and I, common mistake 2; the handbook, computational graphs",
+  source: 'math-for-llms, sections 3.1 to 3.4, appendices C.2, I.1 and I.2 and common mistake 2; handbook, "Computational graphs and memory efficiency"',
   minutes: 30,
   goal: "You can build reverse-mode differentiation from a class that records operations, and say why it needs += and a topological order.",
   hints: [

@@ -139,7 +139,7 @@ export default defineExercise({
   id: "tape-vjp-jvp",
   number: 14,
   title: "The tape: VJP against JVP, and Hessian times vector",
-  source: "math-for-llms, sections 2.3 and 8.4, appendices B and C, common mistakes 7 and 11; the reference card, automatic differentiation",
+  source: 'math-for-llms, sections 2.3 and 8.4, appendices B and C and common mistakes 7 and 11; reference, "Jacobians and Automatic Differentiation"',
   minutes: 30,
   goal: "You can run a tape forwards and backwards, choose the mode with fewer passes, and multiply by a Hessian without forming it.",
   hints: [
@@ -369,7 +369,8 @@ export default defineExercise({
       type: "code",
       source: [
         "const bumpy: Entry[] = [",
-        '  { op: "input" }, { op: "input" }, { op: "mul", a: 0, b: 1 }, { op: "sin", a: 2 }, { op: "exp", a: 0 }, { op: "add", a: 3, b: 4 },',
+        '  { op: "input" }, { op: "input" }, { op: "mul", a: 0, b: 1 }, { op: "sin", a: 2 },',
+        '  { op: "exp", a: 0 }, { op: "add", a: 3, b: 4 },',
         "];",
         "const at = runTape(bumpy, [0.5, -1]);",
         "let direction = [0, 1];",

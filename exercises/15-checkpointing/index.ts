@@ -144,7 +144,7 @@ export default defineExercise({
   id: "checkpointing",
   number: 15,
   title: "Checkpointing: recompute instead of remember",
-  source: "math-for-llms, section 7.2 and exercise 5; backpropagation-handbook, section 4",
+  source: "math-for-llms, section 7.2 and exercise 5; handbook, section 4",
   minutes: 30,
   goal: "You can trade memory for compute in a backward pass, replay dropout correctly, and choose the interval.",
   hints: [

@@ -1,7 +1,7 @@
 /** Exercise 16: scaled dot-product attention, forward and backward, causal or not. */
 import { randn, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { causalMask, rowSum, softmax, weights } from "../reference/attention";
+import { causalMask, rowSum, softmax, weights } from "../reference";
 
 const SHAPES = [
   [2, 4, 4, 4],
@@ -25,7 +25,7 @@ export default defineExercise({
   id: "attention",
   number: 16,
   title: "Attention backward, with a causal mask",
-  source: "math-for-llms, section 5.5 and exercise 6; arXiv 2512.23329",
+  source: "math-for-llms, section 5.5 and exercise 6; arXiv 2512.23329, one attention head",
   minutes: 30,
   goal: "You can write the backward of attention from its three operations, and say why the causal mask needs no line in it.",
   withholds: ["attention", "flashAttention", "multiHeadAttention"],

@@ -1,10 +1,7 @@
 /** Exercise 17: heads, the paper's row-wise gradients with db_k = 0, and the whole multi-head layer. */
 import { concat, randn, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { mergeHeads, rowSum, splitHeads, sumRows, weightGradient, weights } from "../reference/attention";
-
-/** softmax's backward on each row, before the division by √d. */
-const softmaxBackward = (p: Tensor, dp: Tensor): Tensor => p.mul(dp.sub(rowSum(p.mul(dp))));
+import { mergeHeads, rowSum, softmaxBackward, splitHeads, sumRows, weightGradient, weights } from "../reference";
 
 function drawRowWise(random: Rng, instance: number) {
   const [T, C, d] = [[4, 4, 4], [5, 6, 3], [6, 3, 2], [4, 5, 2]][instance % 4];
@@ -96,7 +93,7 @@ export default defineExercise({
     }),
     part({
       name: "row-wise form",
-      points: 4,
+      points: 3,
       entry: "rowWiseGradients",
       draw: drawRowWise,
       call: (student, { a, q, k, v, rho, wq, wk, wv, D }) => {

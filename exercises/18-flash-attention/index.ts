@@ -1,7 +1,7 @@
 /** Exercise 18: attention in tiles, its online softmax, and a backward that recomputes P from the log-sum-exp. */
 import { Tensor, concat, randn, zeros, type Rng } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { rowSum, weights } from "../reference/attention";
+import { rowSum, weights } from "../reference";
 
 const scoresOf = (q: Tensor, k: Tensor): Tensor => q.matmul(k.T).div(Math.sqrt(q.shape[1]));
 
@@ -58,7 +58,7 @@ export default defineExercise({
   parts: [
     part({
       name: "online softmax",
-      points: 4,
+      points: 3,
       entry: "flashForward",
       draw,
       call: (student, { q, k, v, block }) => {
@@ -245,7 +245,8 @@ export default defineExercise({
         '  "P, one head": lengths.map((T) => (2 * T * T) / 1e6),',
         '  "o and lse, d = 64": lengths.map((T) => (2 * T * 64 + 4 * T) / 1e6),',
         "}, {",
-        '  title: "Kept for the backward of one head", x: "tokens T", y: "MB in 16 bits", logX: true, logY: true, markers: true,',
+        '  title: "Kept for the backward of one head", x: "tokens T", y: "MB in 16 bits",',
+        "  logX: true, logY: true, markers: true,",
         "});",
       ].join("\n"),
     },

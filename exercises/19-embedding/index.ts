@@ -1,7 +1,7 @@
 /** Exercise 19: the gradient of a table whose rows are looked up: repeated, sparse, with positions, tied to the output. */
 import { oneHot, randn, tensor, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { rows } from "../reference/attention";
+import { rows } from "../reference";
 
 /** N ids below V of which one occurs three times, one twice, and some rows never; ids 0 and V - 1 are among them. */
 function drawIds(random: Rng, N: number, V: number): number[] {
@@ -64,7 +64,7 @@ export default defineExercise({
   id: "embedding",
   number: 19,
   title: "Embedding: sparse, repeated and tied",
-  source: "math-for-llms, section 5.6; arXiv 2512.23329, embedding layer",
+  source: "math-for-llms, section 5.6; arXiv 2512.23329, embedding layer and positions",
   minutes: 20,
   goal: "You can write the backward of a table lookup, keep it sparse, and add up the gradients of a tied table.",
   withholds: ["embedding"],

@@ -29,7 +29,7 @@ export default defineExercise({
   id: "straight-through",
   number: 22,
   title: "Straight through a rounding: quantisation-aware training",
-  source: "math-for-llms, sections 2.5, 8.3 and 10 (mistake 9), exercise 8 (d) and (e)",
+  source: 'math-for-llms, sections 2.5 and 8.3, common mistake 9 and exercise 8 (d) and (e); handbook, "Custom backward functions and gradient override"',
   minutes: 20,
   goal: "You can write a straight-through backward that bypasses the rounding and nothing else, and train a quantised layer with it.",
   hints: [

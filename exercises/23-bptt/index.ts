@@ -64,7 +64,7 @@ export default defineExercise({
   id: "bptt",
   number: 23,
   title: "Backpropagation through time, and the LSTM's additive path",
-  source: "math-for-llms, section 8.1 and mistake 12; backpropagation-reference, gradient flow problems",
+  source: 'math-for-llms, section 8.1 and common mistake 12; reference, "Gradient Flow Problems"',
   minutes: 30,
   goal: "You can unroll a recurrent network backwards, truncate it on purpose, and say why an LSTM's gradient survives where a plain one vanishes.",
   withholds: ["rnn", "lstm", "gru"],
@@ -78,7 +78,7 @@ export default defineExercise({
   parts: [
     part({
       name: "whole",
-      points: 4,
+      points: 3,
       entry: "bptt",
       draw: (random, instance) => makeRnn(random, SHAPES[instance % 4]),
       call: (student, { dh, x, h0, h, Wx, Wh }) => {

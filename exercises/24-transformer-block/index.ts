@@ -162,7 +162,7 @@ export default defineExercise({
         '  "dx, all of it": parts.map(({ whole }) => whole),',
         '  "what came through the branches": parts.map(({ branches }) => branches),',
         "}, {",
-        '  title: "What a block adds to the gradient", x: "standard deviation of the weights", y: "norm, in units of the norm of dy",',
+        '  title: "What a block adds to the gradient", x: "standard deviation of the weights", y: "norm, relative to dy",',
         "  logX: true, logY: true, markers: true,",
         "});",
       ].join("\n"),

@@ -1,7 +1,7 @@
 /** Exercise 25: the paper's GPT, every gradient from the loss to the tokens, and its parameter counts. */
 import { layerNorm, linear, oneHot, randn, transformerBlock, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { softmax } from "../reference/attention";
+import { softmax } from "../reference";
 import { gptForward, type BlockParameters, type GptParameters } from "./starter";
 
 type Model = Record<"E" | "P" | "gamma" | "beta" | "W" | "b", Tensor> & { blocks: readonly BlockParameters[]; ids: readonly number[][]; targets: readonly number[][]; heads: number };
@@ -74,7 +74,7 @@ export default defineExercise({
   id: "minimal-gpt",
   number: 25,
   title: "The minimal GPT: every parameter's gradient",
-  source: "arXiv 2512.23329, the GPT-like network; math-for-llms, sections 5.3, 5.6 and 9.1",
+  source: "arXiv 2512.23329, the GPT-like network and its parameter counts; math-for-llms, sections 5.3, 5.6 and 9.1",
   minutes: 30,
   goal: "You can compute every gradient of a GPT, from the loss to the token table, and count its parameters.",
   withholds: ["Gpt", "gpt", "gptShapes", "blockShapes", "softmaxCrossEntropy", "embedding"],
@@ -113,7 +113,7 @@ export default defineExercise({
     }),
     part({
       name: "every gradient",
-      points: 7,
+      points: 6,
       entry: "gptBackward",
       also: ["gptForward"],
       draw: (random, instance) => {

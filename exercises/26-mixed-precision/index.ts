@@ -41,7 +41,7 @@ export default defineExercise({
   id: "mixed-precision",
   number: 26,
   title: "Mixed precision: loss scaling and master weights",
-  source: "math-for-llms, section 7.4; backpropagation-handbook, section 6",
+  source: "math-for-llms, section 7.4; handbook, section 6",
   minutes: 25,
   goal: "You can run a backward pass in 16 bits without losing small gradients, notice overflow, and keep weights that remember small steps.",
   withholds: ["masterWeights", "lossScaler"],

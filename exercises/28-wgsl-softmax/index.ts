@@ -1,7 +1,7 @@
 /** Exercise 28: two WGSL kernels for softmax's backward, run by the CPU's emulation of WebGPU. */
 import { emulate, randn, tensor, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { rowSum, softmax } from "../reference/attention";
+import { rowSum, softmax } from "../reference";
 
 /** Float32 rows of a softmax and a cotangent for them. */
 function draw(random: Rng, [rows, columns]: number[]) {
@@ -23,7 +23,7 @@ export default defineExercise({
   id: "wgsl-softmax",
   number: 28,
   title: "A kernel of your own: softmax's backward in WGSL",
-  source: "math-for-llms, sections 5.3 and 5.5, appendix G.3",
+  source: "math-for-llms, sections 5.3 and 5.5 and appendix G.3",
   minutes: 30,
   goal: "You can write a GPU kernel for a backward pass, with a reduction in shared memory and its barriers.",
   hints: [

@@ -1,4 +1,4 @@
-/** What several exercises' references share: softmax over the last axis, attention weights, heads. */
+/** What the references of several exercises share. */
 import { tensor, zeros, type Tensor } from "gradbook";
 
 /** Softmax over the last axis, shifted by each row's maximum. */
@@ -18,6 +18,9 @@ export function weights(q: Tensor, k: Tensor, causal: boolean): Tensor {
   return softmax(causal ? s.add(causalMask(q.shape.at(-2)!)) : s);
 }
 
+/** softmax's backward on each row, from its value p: P ⊙ (dP - the row's sum of P ⊙ dP), both of one shape. */
+export const softmaxBackward = (p: Tensor, dp: Tensor): Tensor => p.mul(dp.sub(rowSum(p.mul(dp))));
+
 /** Sum over the last axis, kept: the row-wise correction of softmax's backward. */
 export const rowSum = (x: Tensor): Tensor => x.sum(-1, true);
 
@@ -32,6 +35,9 @@ export function mergeHeads(x: Tensor): Tensor {
   const [B, H, T, dh] = x.shape;
   return x.transpose([0, 2, 1, 3]).reshape(B, T, H * dh);
 }
+
+/** [m], [n] -> [m, n]. */
+export const outer = (column: Tensor, row: Tensor): Tensor => column.reshape(-1, 1).matmul(row.reshape(1, -1));
 
 /** Sums over every axis but the last: [..., n] -> [n]. */
 export function sumRows(x: Tensor): Tensor {

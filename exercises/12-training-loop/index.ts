@@ -278,6 +278,12 @@ export default defineExercise({
       attempt: (args: Epoch, made) => epoch(args, made).result,
       mistakes: [
         {
+          id: "no-zero",
+          says: "Your gradients add up from update to update.",
+          hint: "backward adds to grad: who sets it back?",
+          hides: ["zero-each"],
+        },
+        {
           id: "no-backward",
           says: "backward is never called.",
           hint: "Who fills grad?",
@@ -288,12 +294,6 @@ export default defineExercise({
           says: "step is never called.",
           hint: "Who moves the parameters?",
           hides: ["zero-each", "no-scale", "no-clip", "clip-always", "step-each"],
-        },
-        {
-          id: "no-zero",
-          says: "Your gradients add up from update to update.",
-          hint: "backward adds to grad: who sets it back?",
-          hides: ["zero-each"],
         },
         {
           id: "zero-each",

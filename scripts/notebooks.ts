@@ -59,11 +59,11 @@ function nbgraderCell(type: "markdown" | "code", id: string, gradeId: string, so
 
 /** Statement, answer, check, hint, and what follows the answer. */
 export function exerciseNotebook(exercise: Exercise): Notebook {
-  const { id, number, statement, starter, minutes, points, goal, after = [] } = exercise;
-  const [heading, ...rest] = statement.split("\n");
+  const { id, number, title, source, statement, starter, minutes, points, goal, after = [] } = exercise;
   const facts = `**Exercise ${number}** · about ${minutes} minutes · ${points} points. ${goal}`;
+  const reproduces = `*Reproduces ${source}* ([the documents](README.md)).`;
   return notebook([
-    nbgraderCell("markdown", "statement", `${id}-statement`, `${heading}\n\n${facts}\n\n${rest.join("\n").trim()}`),
+    nbgraderCell("markdown", "statement", `${id}-statement`, [`# ${title}`, facts, reproduces, statement].join("\n\n")),
     nbgraderCell("code", "answer", id, starter),
     cell("markdown", "how-to-check", [
       "Run your answer, then the next cell. It draws fresh numbers, compares every value with the exact gradient, and says which mistake it sees.",

@@ -10,7 +10,7 @@ export function columnsBackward(dZ: Tensor, A: Tensor, W: Tensor): { dA: Tensor;
   return { dA: W.T.matmul(dZ), dW: dZ.matmul(A.T), db: dZ.sum(1) };
 }
 
-/** Two layers with tanh between, mean squared error over the batch: X [B, n], W1 [h, n], W2 [m, h], targets [B, m]. */
+/** Two layers with tanh between, squared error, mean over samples: X [B, n], W1 [h, n], W2 [m, h], targets [B, m]. */
 export function batchBackward(
   X: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor, targets: Tensor,
 ): { loss: number; dW2: Tensor; db2: Tensor; dW1: Tensor; db1: Tensor } {

@@ -11,14 +11,14 @@ export function blockBackward(dy: Tensor, x: Tensor, W1: Tensor, W2: Tensor): { 
   return { dW2, dW1, dx: dy.add(W1.T.matmul(dz)) };
 }
 
-/** From dL/dx_L [n] to dL/dx_0 [n], through blocks whose branches have the Jacobians Js[0], ..., Js[L - 1], each [n, n]. */
+/** From dL/dx_L [n] to dL/dx_0 [n]: the branch of block l has the Jacobian Js[l - 1] [n, n]. */
 export function stackBackward(dy: Tensor, Js: Tensor[]): Tensor {
   let dx = dy;
   for (let l = Js.length - 1; l >= 0; l--) dx = dx.add(Js[l].T.matmul(dx));
   return dx;
 }
 
-/** The same gradient split by the number of branches on the way: entry k sums over all paths through exactly k branches. */
+/** The same gradient by length of path: entry k [n] sums over all paths through exactly k branches. */
 export function pathsByLength(dy: Tensor, Js: Tensor[]): Tensor[] {
   const paths = [dy];
   for (let l = Js.length - 1; l >= 0; l--) {

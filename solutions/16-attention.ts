@@ -14,7 +14,9 @@ export function attentionForward(q: Tensor, k: Tensor, v: Tensor, causal: boolea
 }
 
 /** dO [B, T, dv], and p [B, T, T] from the forward -> dq, dk [B, T, d], dv [B, T, dv]. */
-export function attentionBackward(dO: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor): { dq: Tensor; dk: Tensor; dv: Tensor } {
+export function attentionBackward(
+  dO: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor,
+): { dq: Tensor; dk: Tensor; dv: Tensor } {
   const dv = p.T.matmul(dO);
   const dp = dO.matmul(v.T);
   const ds = p.mul(dp.sub(p.mul(dp).sum(-1, true)));

@@ -13,7 +13,8 @@ export function splitHeads(x: Tensor, heads: number): Tensor {
 }
 
 /**
- * One head, rows are tokens: a [T, C], q, k, v [T, d], rho [T, T], wq, wk, wv [C, d], and D [T, d], the gradient with respect to o.
+ * One head, rows are tokens: a [T, C], q, k, v [T, d], rho [T, T], wq, wk, wv [C, d].
+ * D [T, d] is the gradient with respect to o.
  * Returns dwq, dwk, dwv [C, d], dbq, dbk, dbv [d], da [T, C].
  */
 export function rowWiseGradients(
@@ -50,7 +51,9 @@ export interface MultiHeadCache {
 }
 
 /** dy [B, T, C] -> dWo [C, C], dbo [C], dWqkv [3C, C], dbqkv [3C], dx [B, T, C]. */
-export function multiHeadBackward(dy: Tensor, cache: MultiHeadCache): Record<"dWo" | "dbo" | "dWqkv" | "dbqkv" | "dx", Tensor> {
+export function multiHeadBackward(
+  dy: Tensor, cache: MultiHeadCache,
+): Record<"dWo" | "dbo" | "dWqkv" | "dbqkv" | "dx", Tensor> {
   const { x, Wqkv, Wo, heads, q, k, v, p, o } = cache;
   const C = x.shape[2];
   const flat = (t: Tensor): Tensor => t.reshape(-1, t.shape[2]);

@@ -25,7 +25,7 @@ export function flashForward(q: Tensor, k: Tensor, v: Tensor, block: number): { 
   return { o: concat(outputs), lse: concat(sums) };
 }
 
-/** One tile's share: qi [bq, d], kj [bk, d], vj [bk, dv], dOi [bq, dv], lsei, deltai [bq] -> dqi [bq, d], dkj [bk, d], dvj [bk, dv]. */
+/** One tile's share, of the shapes of qi [bq, d], kj [bk, d] and vj [bk, dv]; dOi [bq, dv], lsei, deltai [bq]. */
 export function backwardTile(
   qi: Tensor, kj: Tensor, vj: Tensor, dOi: Tensor, lsei: Tensor, deltai: Tensor,
 ): { dqi: Tensor; dkj: Tensor; dvj: Tensor } {

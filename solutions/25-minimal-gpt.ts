@@ -34,7 +34,9 @@ export function logitsGradient(logits: Tensor, targets: number[][]): Tensor {
 /** Every parameter's gradient. */
 export function gptBackward(
   cache: GptCache,
-): Record<"dE" | "dP" | "dgamma" | "dbeta" | "dW" | "db", Tensor> & { dblocks: Record<`d${keyof BlockParameters}`, Tensor>[] } {
+): Record<"dE" | "dP" | "dgamma" | "dbeta" | "dW" | "db", Tensor> & {
+  dblocks: Record<`d${keyof BlockParameters}`, Tensor>[];
+} {
   const { dx: dnorm, dW, db } = linear.backward(logitsGradient(cache.logits, cache.targets), cache.head);
   const norm = layerNorm.backward(dnorm, cache.norm);
   let dh = norm.dx;

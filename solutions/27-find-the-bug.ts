@@ -32,7 +32,7 @@ export function tanhBackward(dy: Tensor, x: Tensor): Tensor {
   return dy.mul(x.tanh().square().neg().add(1));
 }
 
-/** 6. The mean over N rows of -log softmax(logits)[target]: logits [N, K], targets N whole numbers -> dlogits [N, K]. */
+/** 6. The mean over N rows of -log softmax(logits)[target]: logits [N, K], N targets -> dlogits [N, K]. */
 export function crossEntropyBackward(logits: Tensor, targets: number[]): Tensor {
   const [N, K] = logits.shape;
   const e = logits.sub(logits.max(-1, true)).exp();
@@ -45,7 +45,10 @@ export function softmaxBackward(dy: Tensor, y: Tensor): Tensor {
   return y.mul(dy.sub(dy.mul(y).sum(-1, true)));
 }
 
-/** 8. y = gamma x̂ + beta, x̂ = (x - mean) / sqrt(variance + 1e-5) over the last axis: dy, x [B, d], gamma [d] -> dx [B, d], dgamma, dbeta [d]. */
+/**
+ * 8. y = gamma x̂ + beta, x̂ = (x - mean) / sqrt(variance + 1e-5) over the last axis:
+ * dy, x [B, d], gamma [d] -> dx [B, d], dgamma, dbeta [d].
+ */
 export function layerNormBackward(dy: Tensor, x: Tensor, gamma: Tensor): { dx: Tensor; dgamma: Tensor; dbeta: Tensor } {
   const centred = x.sub(x.mean(-1, true));
   const sigma = centred.square().mean(-1, true).add(1e-5).sqrt();
@@ -56,7 +59,9 @@ export function layerNormBackward(dy: Tensor, x: Tensor, gamma: Tensor): { dx: T
 }
 
 /** 9. o = p v, p = softmax(q kᵀ / √d): dO, v [T, dv], q, k [T, d], p [T, T] -> dq, dk [T, d], dv [T, dv]. */
-export function scoresBackward(dO: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor): { dq: Tensor; dk: Tensor; dv: Tensor } {
+export function scoresBackward(
+  dO: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor,
+): { dq: Tensor; dk: Tensor; dv: Tensor } {
   const dp = dO.matmul(v.T);
   const ds = p.mul(dp.sub(dp.mul(p).sum(-1, true)));
   const dscores = ds.div(Math.sqrt(q.shape[1]));

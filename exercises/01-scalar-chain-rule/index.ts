@@ -4,23 +4,28 @@ import { defineExercise, part } from "../autograder/spec";
 
 interface Scalar {
   value(t: number): number;
-  /** The slope, with its own inner derivative (2t in f, 3 in g) or without. */
-  slope(t: number, inner: boolean): number;
+  slope(t: number, made: (mistake: SlopeMistake) => boolean): number;
 }
-const f: Scalar = { value: (t) => Math.sin(t ** 2), slope: (t, inner) => Math.cos(t ** 2) * (inner ? 2 * t : 1) };
-const g: Scalar = { value: (t) => Math.exp(3 * t), slope: (t, inner) => Math.exp(3 * t) * (inner ? 3 : 1) };
 
-type SlopeMistake = "order" | "outer-at-t" | "inner-missing" | "square-factor" | "three" | "sine-sign";
+type SlopeMistake =
+  | "order" | "outer-at-t" | "inner-missing" | "cosine-of-slope" | "square-factor" | "power-rule" | "exponential-lost" | "three" | "sine-sign";
+
+const f: Scalar = {
+  value: (t) => Math.sin(t ** 2),
+  slope: (t, made) => (made("sine-sign") ? -1 : 1)
+    * (made("cosine-of-slope") ? Math.cos(2 * t) : Math.cos(t ** 2) * (made("square-factor") ? 1 : 2 * t)),
+};
+const g: Scalar = {
+  value: (t) => Math.exp(3 * t),
+  slope: (t, made) => made("exponential-lost") && !made("power-rule") ? 3
+    : (made("three") ? 1 : 3) * (made("power-rule") ? t * Math.exp(3 * t - 1) : Math.exp(3 * t)),
+};
 
 /** The slope of outer(inner(t)) at each t. */
 function slopes(t: Tensor, fAfterG: boolean, made: (mistake: SlopeMistake) => boolean): { dt: Tensor } {
   const [outer, inner] = fAfterG !== made("order") ? [f, g] : [g, f];
-  const kept = (h: Scalar): boolean => !made(h === f ? "square-factor" : "three");
-  const sign = made("sine-sign") ? -1 : 1;
-  const at = (x: number): number => {
-    const outerSlope = outer.slope(made("outer-at-t") ? x : inner.value(x), kept(outer));
-    return sign * outerSlope * (made("inner-missing") ? 1 : inner.slope(x, kept(inner)));
-  };
+  const at = (x: number): number =>
+    outer.slope(made("outer-at-t") ? x : inner.value(x), made) * (made("inner-missing") ? 1 : inner.slope(x, made));
   return { dt: t.map(at) };
 }
 
@@ -50,7 +55,13 @@ const slopePart = (fAfterG: boolean) => {
         id: "inner-missing",
         says: `The factor ${inner}'(t) is missing.`,
         hint: `If ${inner} doubled its speed, so would the result.`,
-        hides: [fAfterG ? "three" : "square-factor"],
+        hides: fAfterG ? ["three", "power-rule", "exponential-lost"] : ["square-factor", "cosine-of-slope", "sine-sign"],
+      },
+      {
+        id: "cosine-of-slope",
+        says: "You took the cosine of the slope of t²: cos(2t).",
+        hint: "The cosine is the outer slope: it is taken at t², where the sine was, and the slope of t² multiplies it.",
+        hides: ["square-factor"],
       },
       {
         id: "square-factor",
@@ -58,12 +69,25 @@ const slopePart = (fAfterG: boolean) => {
         hint: "sin(t²) is itself a composition: the slope of the sine, times the slope of t².",
       },
       {
+        id: "power-rule",
+        says: "You differentiated exp(3t) by the power rule.",
+        hint: "In exp(3t) the variable is the exponent, not the base: the exponential is its own derivative.",
+        hides: ["exponential-lost"],
+      },
+      {
+        id: "exponential-lost",
+        says: "Of g' only the 3 is left: the exponential is gone.",
+        hint: "The slope of exp(3t) is not constant.",
+        hides: fAfterG ? ["three"] : ["three", "outer-at-t"],
+      },
+      {
         id: "three",
         says: "In g' the 3 is missing.",
         hint: "exp(3t) is itself a composition: the slope of the exponential, times the slope of 3t.",
       },
-      { id: "sine-sign", says: "Your result has the wrong sign.", hint: "The derivative of the sine is +cos; only the cosine's has a minus." },
+      { id: "sine-sign", says: "Your f' has the wrong sign.", hint: "The derivative of the sine is +cos; only the cosine's has a minus." },
     ],
+    equivalent: fAfterG ? ["outer-at-t + exponential-lost = order + exponential-lost"] : [],
     forward: ({ t }) => t.map((x) => (fAfterG ? f.value(g.value(x)) : g.value(f.value(x)))).sum().item(),
   });
 };
@@ -76,7 +100,7 @@ const steps: Record<Kind, { f(x: number): number; df(x: number): number }> = {
   exp: { f: Math.exp, df: Math.exp },
 };
 
-type ChainMistake = "at-t" | "at-output" | "sum" | "reversed" | "last-missing";
+type ChainMistake = "at-t" | "at-output" | "sum" | "overwritten" | "reversed" | "last-missing";
 
 function run(kinds: readonly Kind[], t: number, made: (mistake: ChainMistake) => boolean): { y: number; dy: number } {
   const order = made("reversed") ? [...kinds].reverse() : kinds;
@@ -85,7 +109,7 @@ function run(kinds: readonly Kind[], t: number, made: (mistake: ChainMistake) =>
   order.forEach((kind, i) => {
     const output = steps[kind].f(y);
     const slope = steps[kind].df(made("at-t") ? t : made("at-output") ? output : y);
-    if (!(made("last-missing") && i === order.length - 1)) dy = made("sum") ? dy + slope : dy * slope;
+    if (!(made("last-missing") && i === order.length - 1)) dy = made("overwritten") ? slope : made("sum") ? dy + slope : dy * slope;
     y = output;
   });
   return { y, dy };
@@ -106,7 +130,7 @@ export default defineExercise({
   id: "scalar-chain-rule",
   number: 1,
   title: "The scalar chain rule, and the order of composition",
-  source: "math-for-llms, sections 1.1 and 2.2, exercise 1; llm-from-scratch, chain rule",
+  source: 'math-for-llms, sections 1.1 and 2.2 and exercise 1; llm-from-scratch, "Chain rule"',
   minutes: 15,
   goal: "You can differentiate a composition of any length, say at which point each derivative is taken, and check it by a centred difference.",
   hints: [
@@ -136,8 +160,9 @@ export default defineExercise({
         const h = (x: number): number => a * Math.sin(b * x) + c * x * x;
         const at = (x: number): number => {
           const left = made("forward") ? h(x) : h(x - step);
-          const difference = made("sign") ? left - h(x + step) : h(x + step) - left;
-          return difference / (made("no-step") ? 2 : made("not-halved") ? step : 2 * step);
+          const right = made("backward") && !made("forward") ? h(x) : h(x + step);
+          const difference = made("sign") ? left - right : right - left;
+          return made("no-parentheses") ? (difference / 2) * step : difference / (made("no-step") ? 2 : made("not-halved") ? step : 2 * step);
         };
         return { slopes: t.map(at) };
       },
@@ -146,6 +171,18 @@ export default defineExercise({
           id: "forward",
           says: "You took the difference between t and t + step.",
           hint: "Centred means one point on either side of t, equally far.",
+          hides: ["backward"],
+        },
+        {
+          id: "backward",
+          says: "You took the difference between t - step and t.",
+          hint: "Centred means one point on either side of t, equally far.",
+        },
+        {
+          id: "no-parentheses",
+          says: "You divided by 2 and multiplied by the step.",
+          hint: "a / 2 * step is (a / 2) * step: what you divide by needs parentheses.",
+          hides: ["no-step", "not-halved"],
         },
         {
           id: "not-halved",
@@ -188,6 +225,12 @@ export default defineExercise({
           says: "You took each step's derivative at its output.",
           hint: "df wants the number that enters the step. Is y already the new value when you call df?",
         },
+        {
+          id: "overwritten",
+          says: "Your dy is the last step's slope alone: each step overwrites it.",
+          hint: "= or *=?",
+          hides: ["sum"],
+        },
         { id: "sum", says: "You added the slopes.", hint: "Rates of change compose by multiplication." },
         { id: "reversed", says: "You ran the list from its end.", hint: "steps[0] takes t." },
         { id: "last-missing", says: "The last step's slope is missing.", hint: "A chain of n steps has n factors." },
@@ -200,8 +243,8 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "The document's two points, $t = 0$ and $t = 1$: formula against centred difference, in both orders. Then the error of the centred " +
-        "difference against its step. With large steps the curve bends away from the tangent, an error that grows as $s^2$; with small " +
+        "The document's two points, $t = 0$ and $t = 1$: formula against centred difference, in both orders. (At $t = 1$ the slope of " +
+        "$f(g(t))$ changes so fast that a step of $10^{-5}$ gives it to four digits only.) Then the error of the centred difference against its step. With large steps the curve bends away from the tangent, an error that grows as $s^2$; with small " +
         "steps two nearly equal numbers are subtracted and their last digits are noise, an error that grows as $10^{-16}/s$. The best step " +
         "in double precision lies near $10^{-5}$.",
     },
@@ -221,7 +264,9 @@ export default defineExercise({
       source: [
         "const stepSizes = Array.from({ length: 45 }, (_, i) => 10 ** (-11 + i / 4));",
         "const errors = stepSizes.map((s) => Math.abs(centredDifference(gf, 0.7, s) - derivativeGF(0.7)));",
-        'lines(stepSizes, errors, { title: "Error of the centred difference", x: "step s", y: "absolute error", logX: true, logY: true });',
+        'lines(stepSizes, errors, {',
+        '  title: "Error of the centred difference", x: "step s", y: "absolute error", logX: true, logY: true,',
+        "});",
       ].join("\n"),
     },
   ],

@@ -33,6 +33,7 @@ export default defineExercise({
         const product = made("product-kept") ? [u1, u2, 0] : [u2, u1, 0];
         const last = made("square-kept") ? u3 ** 2 : made("factor-2") ? u3 : 2 * u3;
         const J = tensor([product, [made("sum-kept") ? u2 : 0, made("sum-kept") ? 0 : 1, last]]);
+        if (made("u2-kept")) J.data[4] = u2;
         return { J: made("transposed") ? J.T : J };
       },
       mistakes: [
@@ -58,6 +59,7 @@ export default defineExercise({
           says: "In the second row you put u2 itself, and in the first column.",
           hint: "u2 + u3² does not depend on u1, and its slope in u2 is the same everywhere.",
         },
+        { id: "u2-kept", says: "In the second row you left u2 as it is.", hint: "How much does u2 + u3² grow when u2 grows by a little?" },
       ],
       forward: ({ u }) => f(u.data),
       jacobians: { J: "u" },
@@ -70,7 +72,7 @@ export default defineExercise({
       call: (student, { x }) => ({ J: student(x) }),
       attempt: ({ x }, made) => {
         const [x1, x2] = x.data;
-        const exponential = made("exp-power-rule") ? x2 * Math.exp(x2 - 1) : Math.exp(x2);
+        const exponential = made("exp-power-rule") ? x2 * Math.exp(x2 - 1) : made("exp-times-x") ? x2 * Math.exp(x2) : Math.exp(x2);
         const J = tensor([
           [made("factor-2") ? x1 : 2 * x1, 0],
           made("product-kept") ? [x1, x2] : [x2, x1],
@@ -94,6 +96,12 @@ export default defineExercise({
           id: "exp-power-rule",
           says: "You differentiated exp(x2) by the power rule.",
           hint: "In exp(x2) the variable is the exponent, not the base.",
+          hides: ["exp-times-x"],
+        },
+        {
+          id: "exp-times-x",
+          says: "You multiplied exp(x2) by x2.",
+          hint: "The chain rule multiplies by the slope of the exponent. What is the slope of x2 in x2?",
         },
         {
           id: "exp-column",
@@ -157,6 +165,7 @@ export default defineExercise({
         const [c1, c2] = made("ignores-dy") ? [1, 1] : dy.data;
         const du = [c1 * u2, c1 * u1 + (made("fan-out") ? 0 : c2), 2 * u3 * c2];
         if (made("stops-early")) return { dx: tensor(du) };
+        if (made("jvp")) return { dx: tensor([3 * x1 ** 2 * x2 * c1 + x1 ** 3 * c2, x2 * c1 + (x1 + 2 * Math.exp(2 * x2)) * c2]) };
         return { dx: tensor([2 * x1 * du[0] + (made("one-path") ? 0 : x2 * du[1]), x1 * du[1] + Math.exp(x2) * du[2]]) };
       },
       mistakes: [
@@ -184,7 +193,13 @@ export default defineExercise({
           id: "stops-early",
           says: "You stopped at u: your result is the gradient with respect to g's outputs.",
           hint: "Shape [3] is u's. One more step leads to x.",
-          hides: ["one-path"],
+          hides: ["one-path", "jvp"],
+        },
+        {
+          id: "jvp",
+          says: "You multiplied dy by J_h, not by its transpose: you pushed it forward.",
+          hint: "J_h takes a step in x to a step in y. A gradient goes the other way: which side of the matrix belongs to y?",
+          hides: ["at-x", "fan-out", "one-path"],
         },
       ],
       cotangent: "dy",
@@ -222,11 +237,12 @@ export default defineExercise({
       source: [
         "const at = tensor([1.2, -0.5]);",
         'const [ys, us, xs] = [["y1", "y2"], ["u1", "u2", "u3"], ["x1", "x2"]];',
+        'const axes = { x: "by", y: "derivative of" };',
         "beside([",
-        '  heatmap(jacobianF(g(at)), { title: "J_f(g(x))", rows: ys, columns: us, x: "by", y: "derivative of" }),',
-        '  heatmap(jacobianG(at), { title: "J_g(x)", rows: us, columns: xs, x: "by", y: "" }),',
-        '  heatmap(jacobianF(g(at)).matmul(jacobianG(at)), { title: "J_h(x), the product", rows: ys, columns: xs, x: "by", y: "" }),',
-        '], { title: "The chain rule is a matrix product" })',
+        '  heatmap(jacobianF(g(at)), { title: "J_f(g(x))", rows: ys, columns: us, ...axes }),',
+        '  heatmap(jacobianG(at), { title: "J_g(x)", rows: us, columns: xs, ...axes }),',
+        '  heatmap(jacobianF(g(at)).matmul(jacobianG(at)), { title: "J_h(x), the product", rows: ys, columns: xs, ...axes }),',
+        '], { title: "The chain rule is a matrix product" });',
       ].join("\n"),
     },
   ],

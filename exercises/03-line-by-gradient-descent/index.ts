@@ -40,7 +40,7 @@ export default defineExercise({
   id: "line-by-gradient-descent",
   number: 3,
   title: "A line by gradient descent: residual and local derivative",
-  source: "llm-from-scratch, scalar models with one and two layers, and the activation function",
+  source: 'llm-from-scratch, from "Backprop on a simple, scalar model" to "Adding an activation function"',
   minutes: 25,
   goal: "You can carry a residual backwards through any sequence of scalar operations, and train a line with the gradients.",
   hints: [
@@ -60,15 +60,17 @@ export default defineExercise({
       call: (student, { a, b, x, y }) => student(a, b, x, y),
       attempt: ({ a, b, x, y }, made) => {
         const error = a * x + b - y;
-        const residual = (made("no-2") ? 1 : 2) * (made("sign") ? -1 : 1) * (made("loss-for-error") ? error ** 2 : error);
+        const residual = (made("no-2") || made("half") ? 1 : 2) * (made("sign") ? -1 : 1) * (made("loss-for-error") ? error ** 2 : error);
         return {
-          loss: error ** 2,
+          loss: made("half") ? error ** 2 / 2 : made("loss-not-squared") ? error : error ** 2,
           da: residual * (made("da-local") ? 1 : made("a-for-x") ? a : x),
           db: residual * (made("db-local") ? x : 1),
         };
       },
       mistakes: [
+        { id: "half", says: "You used ½ e² as the loss.", hint: "Here the loss is e² itself, without a ½.", hides: ["no-2", "loss-not-squared"] },
         { id: "no-2", says: "The 2 of the derivative of the square is missing.", hint: "What is the slope of e² in e?" },
+        { id: "loss-not-squared", says: "Your loss is the error itself.", hint: "L = (ŷ - y)²." },
         { id: "sign", says: "Both gradients have the wrong sign.", hint: "If the prediction is too large, does the loss grow or fall with b?" },
         {
           id: "loss-for-error",
@@ -108,6 +110,12 @@ export default defineExercise({
         const step = (made("ascent") ? -rate : rate) * (made("no-2") ? 1 : 2);
         for (let epoch = 0; epoch < (made("one-epoch") ? 1 : epochs); epoch++) {
           const start = { a, b };
+          if (made("mean-step")) {
+            const errors = xs.map((x, i) => a * x + b - ys[i]);
+            a -= (step / xs.length) * xs.reduce((sum, x, i) => sum + errors[i] * x, 0);
+            b -= (step / xs.length) * errors.reduce((sum, error) => sum + error, 0);
+            continue;
+          }
           xs.forEach((x, i) => {
             const at = made("batch") ? start : { a, b };
             const error = at.a * x + at.b - ys[i];
@@ -126,6 +134,12 @@ export default defineExercise({
           hint: "Both gradients belong to the same point: compute both, then move both.",
         },
         { id: "one-epoch", says: "You walked through the pairs once only.", hint: "What does `epochs` say?" },
+        {
+          id: "mean-step",
+          says: "You made one step an epoch, with the mean of all gradients.",
+          hint: "Here each pair is followed by an update, and the next pair sees the new a and b.",
+          hides: ["a-first", "batch"],
+        },
         {
           id: "batch",
           says: "You computed all gradients of an epoch at its first a and b.",
@@ -203,17 +217,18 @@ export default defineExercise({
       },
       attempt: ({ kinds, parameters, x, y }, made) => {
         const entering = values(kinds, parameters.data, x);
-        let residual = made("loss-slope") ? 1 : 2 * (entering.at(-1)! - y);
+        let residual = made("loss-slope") ? 1 : (made("sign") ? -1 : 1) * (made("no-2") ? 1 : 2) * (entering.at(-1)! - y);
         const gradients = kinds.map(() => 0);
         for (let i = kinds.length - 1; i >= 0; i--) {
           const kind = kinds[i];
           const incoming = residual;
           const at = made("input-of-next") ? entering[i + 1] : entering[i];
           if (kind === "multiply") residual *= made("input-for-weight") ? at : parameters.data[i];
-          else if (kind !== "add" && !made("activation-skipped")) residual *= activations[kind].df(at);
+          else if (kind !== "add" && !made("activation-skipped")) residual *= activations[kind].df(made("df-at-output") ? entering[i + 1] : at);
           const used = made("residual-too-late") ? residual : incoming;
           if (kind === "multiply") gradients[i] = used * (made("weight-for-input") ? parameters.data[i] : at);
           else if (kind === "add") gradients[i] = used * (made("add-times-input") ? at : 1);
+          else if (made("activation-gradient")) gradients[i] = residual;
         }
         return { dparameters: tensor(gradients), dx: residual };
       },
@@ -222,11 +237,15 @@ export default defineExercise({
           id: "loss-slope",
           says: "Your first residual is 1: the derivative of the loss is missing.",
           hint: "The loss is the last operation: which residual does it hand back?",
+          hides: ["sign", "no-2"],
         },
+        { id: "sign", says: "Everything has the wrong sign.", hint: "The error is the last output minus y." },
+        { id: "no-2", says: "The 2 of the derivative of the square is missing.", hint: "What is the slope of e² in e?" },
         {
           id: "input-of-next",
           says: "You used each operation's output where its input belongs.",
           hint: "Store what enters each operation, before you apply it.",
+          hides: ["df-at-output"],
         },
         {
           id: "input-for-weight",
@@ -237,6 +256,17 @@ export default defineExercise({
           id: "activation-skipped",
           says: "The residual passed your activations unchanged.",
           hint: "An activation has no parameter, yet it bends the signal: its local derivative belongs to the residual.",
+          hides: ["df-at-output"],
+        },
+        {
+          id: "df-at-output",
+          says: "You took an activation's derivative at its output.",
+          hint: "df wants the number that entered the activation.",
+        },
+        {
+          id: "activation-gradient",
+          says: "You gave an activation a gradient.",
+          hint: "A gradient belongs to a parameter, and an activation has none: its entry is 0.",
         },
         {
           id: "residual-too-late",
@@ -246,7 +276,11 @@ export default defineExercise({
         { id: "weight-for-input", says: "A multiplication's gradient uses its weight.", hint: "Differentiate w v by w." },
         { id: "add-times-input", says: "You multiplied an addition's gradient by its input.", hint: "Differentiate v + w by w." },
       ],
-      equivalent: ["input-of-next + activation-skipped = activation-skipped + residual-too-late"],
+      equivalent: [
+        "input-of-next + activation-skipped = activation-skipped + residual-too-late",
+        "df-at-output + residual-too-late = input-of-next",
+        "df-at-output + weight-for-input = input-of-next + weight-for-input",
+      ],
       forward: ({ kinds, parameters, x, y }) => (values(kinds, parameters.data, x).at(-1)! - y) ** 2,
     }),
   ],

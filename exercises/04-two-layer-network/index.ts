@@ -1,6 +1,7 @@
 /** Exercise 4: forward, error signals, gradients and 100 steps of a network with one hidden layer. */
 import { randn, tensor, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
+import { outer } from "../reference";
 
 type Network = { W1: Tensor; b1: Tensor; w2: Tensor; b2: number; x: Tensor; y: number };
 
@@ -33,16 +34,14 @@ function forward({ W1, b1, w2, b2, x, y }: Network): { z1: Tensor; a1: Tensor; y
   return { z1, a1, yhat, loss: 0.5 * (yhat - y) ** 2 };
 }
 
-const outer = (column: Tensor, row: Tensor): Tensor => column.reshape(-1, 1).matmul(row.reshape(1, -1));
-
 type BackwardMistake =
-  | "sign" | "factor-2" | "z1-for-a1" | "w2-missing" | "mask-missing" | "mask-from-gradient" | "a1-for-mask" | "transposed" | "dx-transposed";
+  | "sign" | "factor-2" | "z1-for-a1" | "w2-missing" | "delta2-missing" | "mask-missing" | "mask-from-gradient" | "a1-for-mask" | "transposed" | "dx-transposed";
 
 function backward(network: Network, made: (mistake: BackwardMistake) => boolean) {
   const { W1, w2, x, y } = network;
   const { z1, a1, yhat } = forward(network);
   const delta2 = (yhat - y) * (made("sign") ? -1 : 1) * (made("factor-2") ? 2 : 1);
-  const da1 = made("w2-missing") ? w2.mul(0).add(delta2) : w2.mul(delta2);
+  const da1 = made("w2-missing") ? w2.mul(0).add(delta2) : made("delta2-missing") ? w2 : w2.mul(delta2);
   const delta1 = made("mask-missing") ? da1
     : made("mask-from-gradient") ? da1.maximum(0)
     : da1.mul(made("a1-for-mask") ? a1 : z1.gt(0));
@@ -57,7 +56,7 @@ function backward(network: Network, made: (mistake: BackwardMistake) => boolean)
   };
 }
 
-type TrainMistake = "ascent" | "no-reset" | "second-layer-first" | "first-layer-frozen" | "loss-after" | "step-short";
+type TrainMistake = "ascent" | "no-reset" | "second-layer-first" | "first-layer-frozen" | "b2-frozen" | "loss-after" | "step-short";
 
 function train(network: Network, rate: number, steps: number, made: (mistake: TrainMistake) => boolean) {
   let now = network;
@@ -70,7 +69,7 @@ function train(network: Network, rate: number, steps: number, made: (mistake: Tr
     const first = backward(now, () => false);
     const dw2 = add(first.dw2, kept.dw2);
     const delta2 = first.delta2 + (made("no-reset") ? kept.delta2 : 0);
-    const moved = { ...now, w2: now.w2.sub(dw2.mul(slope)), b2: now.b2 - slope * delta2 };
+    const moved = { ...now, w2: now.w2.sub(dw2.mul(slope)), b2: made("b2-frozen") ? now.b2 : now.b2 - slope * delta2 };
     const { dW1, db1 } = made("second-layer-first") ? backward(moved, () => false) : first;
     kept = { dW1: add(dW1, kept.dW1), db1: add(db1, kept.db1), dw2, delta2 };
     now = made("first-layer-frozen") ? moved
@@ -85,7 +84,7 @@ export default defineExercise({
   id: "two-layer-network",
   number: 4,
   title: "A two-layer network by hand",
-  source: "math-for-llms, sections 4.1 to 4.5, appendix A, exercise 3; the reference card's concrete example",
+  source: 'math-for-llms, sections 4.1 to 4.5, appendix A and exercise 3; reference, "A Concrete Example"',
   minutes: 25,
   goal: "You can write the backward pass of a small network from the recurrence of the error signals, and train the network with it.",
   hints: [
@@ -144,10 +143,16 @@ export default defineExercise({
           id: "w2-missing",
           says: "In delta1 the weights w2 are missing.",
           hint: "The error signal of layer 2 travels back through w2, each hidden unit getting its share.",
+          hides: ["delta2-missing"],
+        },
+        {
+          id: "delta2-missing",
+          says: "delta1 does not contain delta2: it is w2 behind the mask.",
+          hint: "What travels back through w2 is the error signal of layer 2.",
         },
         {
           id: "mask-missing",
-          says: "delta1 ignores the ReLU: units that were switched off get a gradient.",
+          says: "The ReLU is ignored: units that were switched off get a gradient.",
           hint: "A unit with z1 < 0 put out 0; wiggling it a little changes nothing.",
           hides: ["mask-from-gradient", "a1-for-mask"],
         },
@@ -204,6 +209,7 @@ export default defineExercise({
           hint: "Four parameters have gradients; how many do you update?",
           hides: ["second-layer-first"],
         },
+        { id: "b2-frozen", says: "b2 never moves.", hint: "b2 has a gradient too: delta2." },
         { id: "loss-after", says: "You stored each loss after the update.", hint: "losses[0] is the loss at the parameters you were given." },
         { id: "step-short", says: "You stopped one step early.", hint: "Count the updates." },
       ],
@@ -226,7 +232,9 @@ export default defineExercise({
         "const found = networkBackward(W1, b1, w2, 0, x, 1);",
         'console.log("delta2", found.delta2.toFixed(3), " delta1", found.delta1.toArray(), " dW1", found.dW1.toArray());',
         "const lossAt = (w: number) => networkForward(tensor([[w, 0.1], [0.2, 0.3]]), b1, w2, 0, x, 1).loss;",
-        "console.log(lossAt(0.50001), lossAt(0.49999), (lossAt(0.50001) - lossAt(0.49999)) / 2e-5);",
+        "const [above, below] = [lossAt(0.50001), lossAt(0.49999)];",
+        "const slope = (above - below) / 2e-5;",
+        'console.log("L at 0.50001", above.toFixed(9), " at 0.49999", below.toFixed(9), " slope", slope.toFixed(6));',
       ].join("\n"),
     },
     { type: "markdown", source: "A hundred steps with rate 0.01 from the same start. On a logarithmic axis a straight line is exponential decay." },

@@ -38,7 +38,7 @@ export default defineExercise({
   id: "batched-backward",
   number: 5,
   title: "Batched backward, and where the transpose comes from",
-  source: "math-for-llms, sections 4.6 and 5.1; llm-from-scratch, vectors instead of scalars",
+  source: 'math-for-llms, sections 4.6 and 5.1; llm-from-scratch, "Using vectors instead of scalars"; arXiv 2512.23329, linear layer',
   minutes: 20,
   goal: "You can write a linear layer's backward over a batch in either layout by its shapes, and put the mean's 1/B where it belongs.",
   hints: [
@@ -139,13 +139,15 @@ export default defineExercise({
       call: (student, { X, W1, b1, W2, b2, targets }) => student(X, W1, b1, W2, b2, targets),
       attempt: (args: Network, made) => {
         const { X, W2 } = args;
-        const { Z, A, error, loss } = network(args);
+        const { Z, A, error, loss: right } = network(args);
         const [B, m] = error.shape;
         const divisor = made("no-mean") ? 1 : made("mean-over-elements") ? B * m : B;
-        const dY = error.div(divisor).mul(made("factor-2") ? 2 : 1);
+        const loss = right * (made("loss-no-mean") ? B : 1) * (made("loss-no-half") ? 2 : 1) / (made("loss-over-elements") ? m : 1);
+        const dY = error.div(divisor).mul((made("factor-2") ? 2 : 1) * (made("sign") ? -1 : 1));
         const again = made("mean-twice") && !made("no-mean") ? B : 1;
         const dA = dY.matmul(W2);
-        const slope = (made("z-for-a") ? Z : A).square().neg().add(1);
+        const inner = made("z-for-a") ? Z : A;
+        const slope = (made("not-squared") ? inner : inner.square()).neg().add(1);
         const dZ = made("tanh-missing") ? dA : dA.mul(slope);
         return {
           loss,
@@ -168,12 +170,17 @@ export default defineExercise({
           hint: "The 1/B enters with dL/dŶ; what is made of it has it already.",
         },
         { id: "factor-2", says: "All your gradients are twice too large.", hint: "The loss has a ½: what is left of the 2?" },
+        { id: "sign", says: "All your gradients have the wrong sign.", hint: "If a prediction is too large, does the loss grow or fall with it?" },
+        { id: "loss-no-half", says: "The ½ of the loss is missing.", hint: "L = 1/(2B) Σ ‖Ŷ - T‖²." },
+        { id: "loss-no-mean", says: "Your loss is a sum over samples.", hint: "The loss is a mean over samples." },
+        { id: "loss-over-elements", says: "Your loss is a mean over all B · m elements.", hint: "The loss sums over outputs and averages over samples." },
         {
           id: "tanh-missing",
           says: "You passed the gradient through tanh unchanged.",
           hint: "Between the two linear layers stands a function with a slope of its own.",
-          hides: ["z-for-a"],
+          hides: ["z-for-a", "not-squared"],
         },
+        { id: "not-squared", says: "The square is missing in the slope of tanh.", hint: "tanh' at z is 1 - tanh(z)²." },
         {
           id: "z-for-a",
           says: "You computed tanh' as 1 - Z², from what enters the tanh.",
@@ -199,7 +206,8 @@ export default defineExercise({
         "const [dY, X, W] = [randn([6, 6], random), randn([6, 8], random), randn([6, 8], random)];",
         "const one = rowsBackward(dY.slice(0, 1), X.slice(0, 1), W).dW;",
         "const all = rowsBackward(dY, X, W).dW;",
-        'beside([heatmap(one, { title: "dW, one sample", x: "input", y: "output" }), heatmap(all, { title: "dW, six samples", x: "input", y: "output" })]);',
+        'const axes = { x: "input", y: "output" };',
+        'beside([heatmap(one, { title: "dW, one sample", ...axes }), heatmap(all, { title: "dW, six samples", ...axes })]);',
       ].join("\n"),
     },
   ],

@@ -1,6 +1,7 @@
 /** Exercise 7: stable cross-entropy over logits, its fused gradient, and the backward of softmax alone. */
 import { oneHot, randn, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
+import { softmaxBackward } from "../reference";
 
 /** [B, K]. */
 const sizes = [[3, 3], [4, 5], [2, 6], [5, 4]];
@@ -29,9 +30,6 @@ function crossEntropy({ logits, targets }: Args): number {
   return shifted.exp().sum(1).log().sub(atTarget).mean().item();
 }
 
-/** p ⊙ (c - rowsum(p ⊙ c)) */
-const pullback = (p: Tensor, c: Tensor): Tensor => p.mul(c.sub(p.mul(c).sum(1, true)));
-
 const overflow = {
   id: "overflow",
   says: "For large logits your exponentials overflow: the greatest logit was not subtracted first.",
@@ -42,7 +40,7 @@ export default defineExercise({
   id: "softmax-cross-entropy",
   number: 7,
   title: "Softmax and cross-entropy, fused and stable",
-  source: "math-for-llms, sections 4.3 and 5.3, common mistake 6; the paper's cross-entropy",
+  source: "math-for-llms, sections 4.3 and 5.3 and common mistake 6; arXiv 2512.23329, cross-entropy",
   minutes: 20,
   goal: "You can compute cross-entropy and its gradient over a batch of logits of any size, and say why the fused form is short and stable.",
   hints: [
@@ -68,11 +66,16 @@ export default defineExercise({
         const atTarget = (made("shift-lost") ? logits : shifted).mul(oneHot(index, logits.shape[1]));
         const logSumExp = shifted.exp().sum(axis, true).log();
         const rows = logSumExp.mul(oneHot(index, logits.shape[1])).sub(atTarget).sum(1);
-        const loss = (made("sum") ? rows.sum() : rows.mean()).item();
+        const loss = (made("sum") ? rows.sum() : rows.mean()).item() / (made("class-mean") ? logits.shape[1] : 1);
         return { loss: made("sign") ? -loss : loss };
       },
       mistakes: [
         { id: "sum", says: "You summed over the samples.", hint: "The loss of a batch is the mean." },
+        {
+          id: "class-mean",
+          says: "You averaged over all B · K logits.",
+          hint: "Each row has one loss, that of its target: the mean is over rows only.",
+        },
         { id: "sign", says: "Your loss has the wrong sign.", hint: "A probability's logarithm is negative; the loss is not." },
         {
           id: "likeliest",
@@ -99,8 +102,8 @@ export default defineExercise({
       attempt: ({ logits, targets }: Args, made) => {
         const [B, K] = logits.shape;
         const p = softmax(logits, made("columns") ? 0 : 1, !made("overflow"));
-        const error = made("no-one-hot") ? p : p.sub(oneHot(targets, K));
-        const through = made("extra-jacobian") ? pullback(p, error) : error;
+        const error = made("no-one-hot") ? p : made("target-only") ? p.sub(1).mul(oneHot(targets, K)) : p.sub(oneHot(targets, K));
+        const through = made("extra-jacobian") ? softmaxBackward(p, error) : error;
         const divisor = (made("no-mean") ? 1 : B) * (made("class-mean") ? K : 1);
         return { dlogits: through.div(made("sign") ? -divisor : divisor) };
       },
@@ -109,6 +112,12 @@ export default defineExercise({
           id: "no-one-hot",
           says: "You forgot to subtract the 1 at the target: your gradient is p / B.",
           hint: "The loss has two terms in z, the log-sum-exp and the target's own logit.",
+          hides: ["target-only"],
+        },
+        {
+          id: "target-only",
+          says: "Only the target's logit gets a gradient.",
+          hint: "Every logit of a row stands in the log-sum-exp.",
         },
         { id: "no-mean", says: "The 1/B of the mean is missing.", hint: "The loss is a mean over samples." },
         { id: "class-mean", says: "You divided by the number of classes.", hint: "The mean is over samples only." },
@@ -137,7 +146,7 @@ export default defineExercise({
       attempt: ({ dp, p }, made) => {
         if (made("diagonal-only")) return { dz: p.mul(p.neg().add(1)).mul(dp) };
         const axis = made("columns") ? 0 : 1;
-        const correction = made("unweighted") ? dp.mean(axis, true) : p.mul(dp).sum(axis, true);
+        const correction = made("unweighted") ? dp.mean(axis, true) : made("unweighted-sum") ? dp.sum(axis, true) : p.mul(dp).sum(axis, true);
         const inner = made("correction-dropped") ? dp : made("correction-sign") ? dp.add(correction) : dp.sub(correction);
         return { dz: made("p-missing") ? inner : p.mul(inner) };
       },
@@ -146,7 +155,7 @@ export default defineExercise({
           id: "correction-dropped",
           says: "Your result is p ⊙ dp: the correction by the row's sum is missing.",
           hint: "Raising one logit lowers every other probability of the row, through the denominator.",
-          hides: ["correction-sign", "unweighted", "columns"],
+          hides: ["correction-sign", "unweighted", "unweighted-sum", "columns"],
         },
         {
           id: "diagonal-only",
@@ -162,6 +171,12 @@ export default defineExercise({
         {
           id: "unweighted",
           says: "You subtracted the plain mean of dp: the weights p are missing in the sum.",
+          hint: "p · c is an average of c in which likely classes count more.",
+          hides: ["unweighted-sum"],
+        },
+        {
+          id: "unweighted-sum",
+          says: "You subtracted the plain sum of dp: the weights p are missing in it.",
           hint: "p · c is an average of c in which likely classes count more.",
         },
         { id: "columns", says: "You summed over the samples, not over the classes.", hint: "Each row has its own softmax." },
@@ -190,9 +205,11 @@ export default defineExercise({
         "  const p = e.div(e.sum(1, true));",
         "  return softmaxBackward(oneHot(targets, logits.shape[1]).div(p).neg().div(targets.length), p);",
         "}",
-        "for (const logits of [tensor([[2, 1, 0]]), tensor([[800, 1, 0]])]) {",
-        '  console.log("fused", crossEntropyBackward(logits, [1]).toArray(), " unfused", unfused(logits, [1]).toArray());',
-        "}",
+        "table([[2, 1, 0], [800, 1, 0]].flatMap((row) => [crossEntropyBackward, unfused].map((backward) => {",
+        "  const [z1, z2, z3] = backward(tensor([row]), [1]).data;",
+        '  const way = backward === unfused ? "unfused" : "fused";',
+        '  return { logits: row.join(", "), way, "dL/dz1": z1, "dL/dz2": z2, "dL/dz3": z3 };',
+        "})));",
       ].join("\n"),
     },
     {

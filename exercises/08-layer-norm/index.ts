@@ -48,7 +48,7 @@ export default defineExercise({
   id: "layer-norm",
   number: 8,
   title: "Layer normalisation",
-  source: "math-for-llms, sections 5.4 and 6.6; the paper's layer norm",
+  source: "math-for-llms, sections 5.4 and 6.6; arXiv 2512.23329, layer normalisation",
   minutes: 25,
   goal: "You can write layer normalisation's backward over a batch of tokens, and say which path each of its three terms comes from.",
   hints: [
@@ -109,20 +109,28 @@ export default defineExercise({
           epsOutside: made("eps-outside"),
           noEps: made("no-eps"),
         });
-        const g = made("gamma-missing") ? dY : dY.mul(gamma);
+        const late = made("gamma-late") && !made("gamma-missing");
+        const g = made("gamma-missing") || late ? dY : dY.mul(gamma);
         const zero = zeros([X.shape[0], 1]);
-        const throughMean = made("mean-term") ? zero : g.mean(1, true);
-        const throughVariance = made("variance-term") ? zero : xhat.mul(g.mul(xhat).mean(1, true));
-        const inner = g.sub(throughMean).sub(throughVariance);
-        const own = dY.mul(made("raw-x") ? X : xhat);
+        const average = (t: Tensor): Tensor => (made("over-rows") ? t.mean(0, true) : made("sums") ? t.sum(1, true) : t.mean(1, true));
+        const throughMean = made("mean-term") ? zero : average(g);
+        const throughVariance = made("variance-term") ? zero : xhat.mul(average(g.mul(xhat)));
+        const inner = g.sub(throughMean).sub(throughVariance).mul(late ? gamma : 1);
+        const dParameters = made("gamma-in-parameters") ? dY.mul(gamma) : dY;
+        const own = dParameters.mul(made("raw-x") ? X : xhat);
         return {
           dgamma: made("dgamma-first-row") ? own.row(0) : own.sum(0),
-          dbeta: made("dbeta-over-features") ? dY.sum(1) : dY.sum(0),
-          dX: made("scale-missing") ? inner : inner.div(s),
+          dbeta: dParameters.sum(made("dbeta-over-features") ? 1 : 0),
+          dX: made("scale-missing") ? inner : inner.div(made("variance-for-s") ? s.square() : s),
         };
       },
       mistakes: [
-        { id: "gamma-missing", says: "In dX gamma is missing.", hint: "dY is the gradient at y. What is it at x̂, one step further back?" },
+        { id: "gamma-missing", says: "In dX gamma is missing.", hint: "dY is the gradient at y. What is it at x̂, one step further back?", hides: ["gamma-late"] },
+        {
+          id: "gamma-late",
+          says: "In dX you multiplied by gamma at the end.",
+          hint: "gamma stands between y and x̂: it belongs in both row sums too.",
+        },
         {
           id: "mean-term",
           says: "In dX the path through the mean is missing.",
@@ -133,8 +141,26 @@ export default defineExercise({
           says: "In dX the path through the variance is missing.",
           hint: "Wiggling one x changes the row's spread, and with it every x̂ of the row.",
         },
-        { id: "scale-missing", says: "In dX the division by s is missing.", hint: "x̂ = (x - μ)/s: how much does x̂ move when x moves?" },
+        {
+          id: "over-rows",
+          says: "Your two averages in dX run over the rows of the batch.",
+          hint: "A row knows nothing of the others: each has its own two numbers.",
+          hides: ["sums", "gamma-late"],
+        },
+        { id: "sums", says: "In dX you took sums where the averages over d belong.", hint: "Both sums are divided by d." },
+        {
+          id: "scale-missing",
+          says: "In dX the division by s is missing.",
+          hint: "x̂ = (x - μ)/s: how much does x̂ move when x moves?",
+          hides: ["variance-for-s"],
+        },
+        { id: "variance-for-s", says: "In dX you divided by s².", hint: "x̂ = (x - μ)/s: how much does x̂ move when x moves?" },
         { id: "raw-x", says: "In dgamma you used x where x̂ belongs.", hint: "What did gamma multiply in the forward pass?" },
+        {
+          id: "gamma-in-parameters",
+          says: "dgamma and dbeta are made from dY ⊙ γ.",
+          hint: "y = γ ⊙ x̂ + β: what multiplies γ, and what multiplies β?",
+        },
         {
           id: "dgamma-first-row",
           says: "Your dgamma holds the first row only.",
@@ -161,7 +187,8 @@ export default defineExercise({
       type: "code",
       source: [
         "const row = tensor([[1, 2, 4, 3, 0, -1]]);",
-        "const J = concat(Array.from({ length: 6 }, (_, i) => layerNormBackward(oneHot([i], 6), row, ones(6), 1e-5).dX));",
+        "const pullback = (i: number) => layerNormBackward(oneHot([i], 6), row, ones(6), 1e-5).dX;",
+        "const J = concat([0, 1, 2, 3, 4, 5].map(pullback));",
         "const { xhat } = layerNormForward(row, ones(6), zeros(6), 1e-5);",
         'console.log("row sums", J.sum(1).norm().toExponential(1), " J x̂", J.matmul(xhat.T).norm().toExponential(1));',
         'heatmap(J, { title: "Jacobian of layer normalisation", x: "input", y: "output" });',

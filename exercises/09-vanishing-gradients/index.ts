@@ -65,7 +65,7 @@ const callWith = (student: any, { Ws, x, da, name }: Args): unknown => {
   return { log10Norms: norms.map(Math.log10), directions: signals.flatMap((signal, l) => signal.map((v) => v / norms[l])) };
 };
 
-type PlainMistake = "slope-missing" | "slope-at-a" | "top-slope" | "not-transposed" | "wrong-matrix" | "at-outputs" | "last-first";
+type PlainMistake = "slope-missing" | "slope-at-a" | "top-slope" | "slope-not-carried" | "not-transposed" | "wrong-matrix" | "at-outputs" | "last-first";
 
 function plain(args: Args, made: (mistake: PlainMistake) => boolean): Partial<ReturnType<typeof shown>> {
   const { Ws, name } = args;
@@ -81,12 +81,13 @@ function plain(args: Args, made: (mistake: PlainMistake) => boolean): Partial<Re
     const step = made("not-transposed") ? W : W.T;
     // Where the widths differ the wrong product does not exist, and a student finds out at once.
     if (step.shape[1] !== delta.size || step.shape[0] !== as[l].size) return {};
-    da = step.matmul(delta);
+    da = step.matmul(made("slope-not-carried") ? da : delta);
   }
   return shown(made("last-first") ? signals : signals.reverse());
 }
 
-type ResidualMistake = "skip-missing" | "branch-missing" | "skip-adds-delta" | "slope-missing" | "slope-at-a" | "not-transposed" | "plain-forward";
+type ResidualMistake =
+  | "skip-missing" | "branch-missing" | "skip-adds-delta" | "slope-missing" | "slope-not-carried" | "slope-at-a" | "not-transposed" | "plain-forward";
 
 function residual(args: Args, made: (mistake: ResidualMistake) => boolean): ReturnType<typeof shown> {
   const { Ws, name } = args;
@@ -97,7 +98,7 @@ function residual(args: Args, made: (mistake: ResidualMistake) => boolean): Retu
   for (let l = Ws.length - 1; l >= 0; l--) {
     const delta = made("slope-missing") ? da : da.mul((made("slope-at-a") ? as[l + 1] : zs[l]).map(df));
     signals.unshift(delta);
-    const branch = (made("not-transposed") ? Ws[l] : Ws[l].T).matmul(delta);
+    const branch = (made("not-transposed") ? Ws[l] : Ws[l].T).matmul(made("slope-not-carried") ? da : delta);
     const skip = made("skip-adds-delta") ? delta : da;
     da = made("skip-missing") ? branch : made("branch-missing") ? skip : skip.add(branch);
   }
@@ -145,7 +146,7 @@ export default defineExercise({
   id: "vanishing-gradients",
   number: 9,
   title: "Vanishing gradients, and four cases on one axis",
-  source: "math-for-llms, sections 2.4, 6.1, 6.2, appendix F, exercise 4; the handbook, section 3",
+  source: "math-for-llms, sections 2.4, 6.1 and 6.2, appendix F and exercise 4; handbook, section 3",
   minutes: 30,
   goal: "You can compute the gradient at every layer of a deep network, and show why sigmoids lose it and residual connections keep it.",
   hints: [
@@ -214,7 +215,12 @@ export default defineExercise({
           id: "slope-missing",
           says: "The activation's slope is missing.",
           hint: "δ is the gradient at z, before the activation. What lies between a and z?",
-          hides: ["slope-at-a", "top-slope", "at-outputs"],
+          hides: ["slope-at-a", "top-slope", "slope-not-carried", "at-outputs"],
+        },
+        {
+          id: "slope-not-carried",
+          says: "You sent the gradient at the output a back through W, not the error signal.",
+          hint: "On its way to a_{l-1} the gradient passes the activation first, then W. What comes out of the first step enters the second.",
         },
         {
           id: "at-outputs",
@@ -235,6 +241,7 @@ export default defineExercise({
         },
         { id: "last-first", says: "Your list starts with the last layer.", hint: "signals[0] belongs to the layer next to the input." },
       ],
+      equivalent: ["slope-not-carried + at-outputs = slope-missing"],
       linear: [],
       differences: (args: Args) => differences(args, false),
       noDifferences: "Twenty layers down a gradient is too small for finite differences; the shallow instances have them.",
@@ -257,7 +264,7 @@ export default defineExercise({
           id: "branch-missing",
           says: "The gradient through the layer is missing: only the skip is left.",
           hint: "a_{l-1} is used twice: gradients add up where a value is used twice.",
-          hides: ["not-transposed"],
+          hides: ["not-transposed", "slope-not-carried"],
         },
         {
           id: "skip-adds-delta",
@@ -268,7 +275,12 @@ export default defineExercise({
           id: "slope-missing",
           says: "The activation's slope is missing.",
           hint: "δ is the gradient at z, before the activation. What lies between the branch's output and z?",
-          hides: ["slope-at-a", "skip-adds-delta", "plain-forward"],
+          hides: ["slope-at-a", "skip-adds-delta", "plain-forward", "slope-not-carried"],
+        },
+        {
+          id: "slope-not-carried",
+          says: "Through the layer you sent the gradient at its output, not δ.",
+          hint: "On its way through the layer the gradient passes the activation first, then W.",
         },
         { id: "slope-at-a", says: "You took σ' at the layer's output a.", hint: "The activation was given z." },
         { id: "not-transposed", says: "You went back through W, not through its transpose.", hint: "W leads from input to output; you go the other way." },
@@ -335,7 +347,10 @@ export default defineExercise({
     {
       type: "code",
       source: [
-        "table([1, 5, 10, 20].map((layer) => ({ layer, ...Object.fromEntries(Object.entries(cases).map(([name, norms]) => [name, norms[layer - 1]])) })));",
+        "table([1, 5, 10, 20].map((layer) => {",
+        "  const norms = Object.entries(cases).map(([name, all]) => [name, all[layer - 1]]);",
+        "  return { layer, ...Object.fromEntries(norms) };",
+        "}));",
       ].join("\n"),
     },
   ],

@@ -24,12 +24,11 @@ function drawMoments(random: Rng, instance: number): Moments {
   return { widths, stds, start: 0.5 + random.uniform(), activation: instance % 2 === 0 ? "relu" : "linear" };
 }
 
-type MomentMistake = "no-half" | "wrong-fan" | "std-not-squared" | "not-carried" | "variance-of-relu" | "half-rooted";
+type MomentMistake = "no-half" | "half-always" | "wrong-fan" | "std-not-squared" | "not-carried" | "variance-of-relu" | "half-rooted";
 
 /** Factor of each layer in turn, multiplied up from `start`. */
 function moments({ widths, stds, start, activation }: Moments, backward: boolean, made: (mistake: MomentMistake) => boolean): number[] {
-  const relu = activation === "relu";
-  const kept = !relu || made("no-half") ? 1 : made("variance-of-relu") ? 1 / 2 - 1 / (2 * Math.PI) : made("half-rooted") ? Math.SQRT1_2 : 1 / 2;
+  const kept = activation === "linear" ? (made("half-always") && !made("no-half") ? 1 / 2 : 1) : made("no-half") ? 1 : made("variance-of-relu") ? 1 / 2 - 1 / (2 * Math.PI) : made("half-rooted") ? Math.SQRT1_2 : 1 / 2;
   const factors = stds.map((std, i) => {
     const fan = widths[backward !== made("wrong-fan") ? i + 1 : i];
     return kept * fan * (made("std-not-squared") ? std : std ** 2);
@@ -44,7 +43,7 @@ export default defineExercise({
   id: "initialisation",
   number: 10,
   title: "Initialisation from variance propagation",
-  source: "math-for-llms, section 6.3, appendix E.4, common mistake 5; the reference card's table of schemes",
+  source: 'math-for-llms, section 6.3, appendix E.4 and common mistake 5; reference, "Weight Initialization"',
   minutes: 20,
   goal: "You can derive Xavier's and He's variances, draw weights with them, and predict how signals and gradients scale through any widths.",
   hints: [
@@ -70,14 +69,19 @@ export default defineExercise({
       }),
       attempt: ({ fanIn, fanOut }, made) => {
         const [a, b] = made("fans-swapped") ? [fanOut, fanIn] : [fanIn, fanOut];
-        const variances = [1 / a, (made("xavier-one") ? 1 : 2) / (made("xavier-fan-in") ? 2 * a : a + b), (made("he-one") ? 1 : 2) / a];
+        const variances = [1 / a, (made("xavier-one") ? 1 : made("xavier-six") ? 6 : 2) / (made("xavier-fan-in") ? 2 * a : a + b), (made("he-one") ? 1 : 2) / a];
         const [lecun, xavier, he] = variances.map((v) => (made("variance") ? v : Math.sqrt(v)));
         return { lecun, xavier, he };
       },
       mistakes: [
         { id: "variance", says: "You returned the variance.", hint: "The table holds σ²; asked for is σ." },
         { id: "fans-swapped", says: "You took the number of outputs for the number of inputs.", hint: "A forward sum has one term for each input." },
-        { id: "xavier-one", says: "In Xavier's variance the 2 is missing.", hint: "For equal widths Xavier's variance is 1/n." },
+        { id: "xavier-one", says: "In Xavier's variance the 2 is missing.", hint: "For equal widths Xavier's variance is 1/n.", hides: ["xavier-six"] },
+        {
+          id: "xavier-six",
+          says: "In Xavier's variance you took the 6 of its uniform bound.",
+          hint: "√6/√(n_in + n_out) is where the uniform distribution ends, not its standard deviation.",
+        },
         { id: "xavier-fan-in", says: "Your Xavier does not depend on both widths.", hint: "It is the compromise between 1/n_in and 1/n_out." },
         { id: "he-one", says: "In He's variance the 2 is missing.", hint: "ReLU halves the second moment; the weights make up for it." },
       ],
@@ -90,12 +94,13 @@ export default defineExercise({
       draw: (random) => ({ std: 0.1 + random.uniform() }),
       call: (student, { std }) => ({ a: student(std) }),
       attempt: ({ std }, made) => ({
-        a: std * (made("same") ? 1 : made("width") ? Math.sqrt(12) : made("squared") ? 3 : made("six") ? Math.sqrt(6) : Math.sqrt(3)),
+        a: std * (made("same") ? 1 : made("width") ? Math.sqrt(12) : made("squared") ? 3 : made("divided") ? 1 / Math.sqrt(3) : made("six") ? Math.sqrt(6) : Math.sqrt(3)),
       }),
       mistakes: [
         { id: "same", says: "You returned the standard deviation itself.", hint: "Numbers spread evenly up to a lie closer to 0 than a, most of them.", hides: ["*"] },
-        { id: "width", says: "You returned the whole width 2a.", hint: "The interval goes from -a to a.", hides: ["squared", "six"] },
-        { id: "squared", says: "You multiplied by 3: the root is missing.", hint: "a²/3 is the variance.", hides: ["six"] },
+        { id: "width", says: "You returned the whole width 2a.", hint: "The interval goes from -a to a.", hides: ["squared", "divided", "six"] },
+        { id: "squared", says: "You multiplied by 3: the root is missing.", hint: "a²/3 is the variance.", hides: ["divided", "six"] },
+        { id: "divided", says: "You divided by √3.", hint: "a is the greatest number that can come; the standard deviation is smaller.", hides: ["six"] },
         {
           id: "six",
           says: "You used √6, which already contains the 2 of Xavier's variance.",
@@ -148,14 +153,15 @@ export default defineExercise({
       entry: "forwardMoments",
       draw: drawMoments,
       call: (student, { widths, stds, start, activation }) => ({ q: student([...widths], [...stds], start, activation) }),
-      attempt: (args: Moments, made) => ({ q: tensor(moments(args, false, (mistake) => (made as (id: string) => boolean)(mistake))) }),
+      attempt: (args: Moments, made) => ({ q: tensor(moments(args, false, made as (mistake: MomentMistake) => boolean)) }),
       mistakes: [
         {
           id: "no-half",
           says: "ReLU's ½ is missing.",
           hint: "What does ReLU do to the square of a symmetric variable, on average?",
-          hides: ["variance-of-relu"],
+          hides: ["half-always", "variance-of-relu"],
         },
+        { id: "half-always", says: "You halved the linear layers too.", hint: "What cuts the distribution in half is ReLU." },
         {
           id: "variance-of-relu",
           says: "You used the variance of ReLU's output, (½ - 1/(2π)) Var z.",
@@ -174,11 +180,12 @@ export default defineExercise({
       draw: drawMoments,
       call: (student, { widths, stds, start, activation }) => ({ g: student([...widths], [...stds], start, activation) }),
       attempt: (args: Moments, made) => {
-        const found = moments(args, true, (mistake) => (made as (id: string) => boolean)(mistake));
+        const found = moments(args, true, made as (mistake: MomentMistake) => boolean);
         return { g: tensor(made("last-first") ? found : found.reverse()) };
       },
       mistakes: [
-        { id: "no-half", says: "ReLU's ½ is missing.", hint: "How often is ReLU's slope 1?", hides: ["half-rooted"] },
+        { id: "no-half", says: "ReLU's ½ is missing.", hint: "How often is ReLU's slope 1?", hides: ["half-always", "half-rooted"] },
+        { id: "half-always", says: "You halved the linear layers too.", hint: "Without ReLU nothing is masked." },
         { id: "half-rooted", says: "You used √½ for ReLU.", hint: "The mask is 0 or 1, and so is its square: on average ½." },
         { id: "wrong-fan", says: "You multiplied by the number of inputs.", hint: "Going back, each input collects a gradient from every output it feeds." },
         { id: "std-not-squared", says: "You multiplied by σ, not by σ².", hint: "Second moments scale with the square of a factor." },
@@ -192,7 +199,7 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "Prediction (lines) against measurement (points): 20 ReLU layers, 300 inputs at once. He keeps the signal, Xavier loses half of it a layer, and " +
+        "Prediction against measurement: 20 ReLU layers, 300 inputs at once. He keeps the signal, Xavier loses half of it a layer, and " +
         "$\\sigma = 0.15$ for everything makes it grow at this width. A prediction is an average over all draws; one draw of 128 units wanders around it.",
     },
     {
@@ -201,8 +208,8 @@ export default defineExercise({
         "const random = rng(10);",
         "const [width, depth] = [128, 20];",
         "const widths = Array.from({ length: depth + 1 }, () => width);",
-        "const stdOf = { He: weightStd(\"he\", width, width), Xavier: weightStd(\"xavier\", width, width), \"σ = 0.15\": 0.15 };",
-        "const curves: Record<string, number[]> = {};",
+        'const stdOf = { He: weightStd("he", width, width), Xavier: weightStd("xavier", width, width), "σ = 0.15": 0.15 };',
+        "const curves: { [name: string]: number[] } = {};",
         "for (const [name, std] of Object.entries(stdOf)) {",
         "  let a = randn([300, width], random);",
         "  curves[`${name}, measured`] = [a.square().mean().item()];",
@@ -212,7 +219,8 @@ export default defineExercise({
         "  }",
         "  curves[`${name}, predicted`] = forwardMoments(widths, widths.slice(1).map(() => std), 1, \"relu\");",
         "}",
-        'lines(undefined, curves, { title: "Second moment through 20 ReLU layers", x: "layer", y: "E[a²]", logY: true, markers: true });',
+        'const title = "Second moment through 20 ReLU layers";',
+        'lines(undefined, curves, { title, x: "layer", y: "E[a²]", logY: true, markers: true });',
       ].join("\n"),
     },
     {

@@ -1,8 +1,7 @@
 /** Exercise 11: the backward of a residual block, of a stack of them, and the stack's gradient by path length. */
 import { randn, stack, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-
-const outer = (column: Tensor, row: Tensor): Tensor => column.reshape(-1, 1).matmul(row.reshape(1, -1));
+import { outer } from "../reference";
 
 function drawBlock(random: Rng, [n, h]: number[]) {
   return {
@@ -23,7 +22,7 @@ function drawStack(random: Rng, instance: number) {
   };
 }
 
-type PathMistake = "not-transposed" | "order" | "repeats" | "no-direct" | "single-last";
+type PathMistake = "not-transposed" | "order" | "repeats" | "no-direct" | "overwritten";
 
 function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) => boolean): Tensor {
   const L = Js.length;
@@ -34,7 +33,7 @@ function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) =
     const next = [...sums];
     // From the front, sums[k] already holds paths through this very branch.
     for (let k = 0; k < L; k++) {
-      const skipped = made("single-last") && k > 0 ? zeros(dy.shape) : sums[k + 1];
+      const skipped = made("overwritten") ? zeros(dy.shape) : sums[k + 1];
       next[k + 1] = skipped.add(step((made("repeats") ? next : sums)[k]));
     }
     sums = next;
@@ -46,8 +45,8 @@ function paths(dy: Tensor, Js: readonly Tensor[], made: (mistake: PathMistake) =
 export default defineExercise({
   id: "residual-highways",
   number: 11,
-  title: "Residual highways: the 2^L paths",
-  source: "math-for-llms, sections 3.4, 6.4, appendix F.1; the reference card; llm-from-scratch, computation graphs",
+  title: "Residual highways: the 2ᴸ paths",
+  source: 'math-for-llms, sections 3.4 and 6.4 and appendix F.1; reference, "Gradient Flow Problems"; llm-from-scratch, "Expanding to computation graphs"',
   minutes: 25,
   goal: "You can write the backward of a residual block and split a deep network's gradient into its paths by length.",
   hints: [
@@ -70,7 +69,8 @@ export default defineExercise({
         const a = z.tanh();
         const dW2 = outer(dy, made("z-in-dW2") ? z : a);
         const da = W2.T.matmul(dy);
-        const slope = (made("z-for-a") ? z : a).square().neg().add(1);
+        const inner = made("z-for-a") ? z : a;
+        const slope = (made("not-squared") ? inner : inner.square()).neg().add(1);
         const dz = made("tanh-missing") ? da : da.mul(slope);
         const dW1 = outer(dz, x);
         const branch = W1.T.matmul(dz);
@@ -96,8 +96,9 @@ export default defineExercise({
           id: "tanh-missing",
           says: "You passed the gradient through tanh unchanged.",
           hint: "Between the two matrices stands a function with a slope of its own.",
-          hides: ["z-for-a"],
+          hides: ["z-for-a", "not-squared"],
         },
+        { id: "not-squared", says: "The square is missing in the slope of tanh.", hint: "tanh' at z is 1 - tanh(z)²." },
         { id: "z-for-a", says: "You computed tanh' as 1 - z².", hint: "tanh' at z is 1 - tanh(z)²." },
         { id: "z-in-dW2", says: "dW2 uses z where tanh(z) belongs.", hint: "What did W2 multiply in the forward pass?" },
         { id: "dW1-transposed", says: "Your dW1 is transposed.", hint: "dW1 has W1's shape, [h, n]." },
@@ -155,8 +156,8 @@ export default defineExercise({
         },
         { id: "no-direct", says: "The direct path is missing: P_0 is 0.", hint: "One path takes no branch at all." },
         {
-          id: "single-last",
-          says: "For two or more branches you kept the last block's paths only.",
+          id: "overwritten",
+          says: "At each block you overwrote the sum that stood at k + 1.",
           hint: "A path may also take the skip: the sum that was at k + 1 stays there.",
         },
       ],
@@ -180,7 +181,9 @@ export default defineExercise({
         "const lengths = pathsByLength(dy, Js);",
         "const total = lengths.reduce((sum, path) => sum.add(path));",
         'console.log("sum of all paths minus stackBackward:", total.sub(stackBackward(dy, Js)).norm().toExponential(1));',
-        'bars(lengths.map((_, k) => k), lengths.map((path) => path.norm()), { title: "Gradient by number of branches on the path", x: "branches", y: "norm of P_k", logY: true });',
+        "bars(lengths.map((_, k) => k), lengths.map((path) => path.norm()), {",
+        '  title: "Gradient by number of branches on the path", x: "branches k", y: "norm of P_k", logY: true,',
+        "});",
       ].join("\n"),
     },
   ],

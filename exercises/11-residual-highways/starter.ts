@@ -5,12 +5,12 @@ export function blockBackward(dy: Tensor, x: Tensor, W1: Tensor, W2: Tensor): { 
   throw new Error("not written yet");
 }
 
-/** From dL/dx_L [n] to dL/dx_0 [n], through blocks whose branches have the Jacobians Js[0], ..., Js[L - 1], each [n, n]. */
+/** From dL/dx_L [n] to dL/dx_0 [n]: the branch of block l has the Jacobian Js[l - 1] [n, n]. */
 export function stackBackward(dy: Tensor, Js: Tensor[]): Tensor {
   throw new Error("not written yet");
 }
 
-/** The same gradient split by the number of branches on the way: entry k sums over all paths through exactly k branches. */
+/** The same gradient by length of path: entry k [n] sums over all paths through exactly k branches. */
 export function pathsByLength(dy: Tensor, Js: Tensor[]): Tensor[] {
   throw new Error("not written yet");
 }

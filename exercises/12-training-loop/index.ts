@@ -22,9 +22,13 @@ type Epoch = {
   frozen: number;
 };
 
-type LoopMistake = "no-zero" | "no-backward" | "no-step" | "eval-mode" | "frozen" | "no-scale" | "no-clip" | "step-each" | "last-loss";
+type LoopMistake =
+  | "eval-mode" | "frozen" | "no-zero" | "zero-each" | "no-backward" | "no-scale" | "no-clip" | "clip-always" | "no-step" | "step-each" | "last-loss" | "loss-sum";
 
-/** The loop with its mistakes; Y = (X ⊙ mask) Wᵀ + b, the loss as in gradientOf. */
+/**
+ * The loop with its mistakes; Y = (X ⊙ mask) Wᵀ + b, the loss as in gradientOf. What comes first in the result says yes or no
+ * to one property of the loop each, so that even five bugs at once are named one by one.
+ */
 function epoch(args: Epoch, made: (mistake: LoopMistake) => boolean) {
   const { batches, masks, G, maxNorm, rate, frozen } = args;
   let values = [args.W, args.b];
@@ -33,17 +37,18 @@ function epoch(args: Epoch, made: (mistake: LoopMistake) => boolean) {
   const losses: number[] = [];
   const norms: number[] = [];
   let sum = 0;
-  let [backwardCalls, steps] = [0, 0];
+  let [backwardCalls, fromZero, steps] = [0, 0, 0];
   batches.forEach(({ X, T }, i) => {
-    const fresh = made("step-each") || i % G === 0;
+    const fresh = made("step-each") || made("zero-each") || i % G === 0;
     if (fresh && !made("no-zero")) grads = zero;
     const input = made("eval-mode") ? X : X.mul(masks[i]);
     const error = input.matmul(values[0].T).add(values[1]).sub(T);
     const B = X.shape[0];
     const value = error.square().sum().item() / (2 * B);
-    sum = made("last-loss") ? value * G : sum + value;
+    sum = made("last-loss") ? value : sum + value;
     if (!made("no-backward")) {
       backwardCalls++;
+      if (grads.every((grad) => grad.norm() === 0)) fromZero++;
       const scale = made("no-scale") ? 1 : 1 / G;
       const found = [error.T.matmul(input).div(B), error.sum(0).div(B)];
       grads = grads.map((grad, p) => (made("frozen") && p === frozen ? grad : grad.add(found[p].mul(scale))));
@@ -52,16 +57,23 @@ function epoch(args: Epoch, made: (mistake: LoopMistake) => boolean) {
     if ((last || made("step-each")) && !made("no-step")) {
       const norm = Math.hypot(...grads.map((grad) => grad.norm()));
       norms.push(norm);
-      if (!made("no-clip") && norm > maxNorm) grads = grads.map((grad) => grad.mul(maxNorm / norm));
+      const shorten = made("clip-always") ? norm > 0 : norm > maxNorm;
+      if (!made("no-clip") && shorten) grads = grads.map((grad) => grad.mul(maxNorm / norm));
       values = values.map((v, p) => v.sub(grads[p].mul(rate)));
       steps++;
     }
     if (last) {
-      losses.push(sum / G);
+      losses.push(made("last-loss") || made("loss-sum") ? sum : sum / G);
       sum = 0;
     }
   });
-  return { norms, result: { losses: tensor(losses), backwardCalls, steps, W: values[0], b: values[1] } };
+  const properties = {
+    trainingMode: made("eval-mode") ? 0 : 1,
+    allTrainable: made("frozen") ? 0 : 1,
+    updatesFromZero: fromZero >= batches.length / G ? 1 : 0,
+    clippedAtStep: made("no-clip") && norms.some((norm) => norm > maxNorm) ? 0 : 1,
+  };
+  return { norms, result: { ...properties, backwardCalls, steps, losses: tensor(losses), W: values[0], b: values[1] } };
 }
 
 function drawEpoch(random: Rng, instance: number): Epoch {
@@ -70,23 +82,28 @@ function drawEpoch(random: Rng, instance: number): Epoch {
     const G = [2, 3, 2, 4][instance % 4];
     const updates = 3 + (instance % 2);
     const count = G * updates;
+    // Large and small updates in turn, some of them small enough for the norm even without the 1/G.
+    const size = (i: number): number => ((Math.floor(i / G) + instance) % 2 === 0 ? 1 : 0.1);
     const args: Epoch = {
       W: randn([m, n], random),
-      b: randn([m], random),
-      batches: Array.from({ length: count }, () => ({ X: randn([B, n], random), T: randn([B, m], random).mul(2) })),
+      b: randn([m], random).mul(0.1),
+      batches: Array.from({ length: count }, (_, i) => ({
+        X: randn([B, n], random).mul(size(i)),
+        T: randn([B, m], random).mul(2 * size(i)),
+      })),
       masks: Array.from({ length: count }, () => randn([B, n], random).gt(-0.5).mul(1.4)),
       G,
       maxNorm: Infinity,
       rate: 0.05 + 0.1 * random.uniform(),
       frozen: instance % 2,
     };
-    // Clipping is to be at work in some updates and not in all, and also for somebody who steps after every micro-batch.
-    const single = (mistake: LoopMistake): boolean => mistake === "step-each";
-    const free = epoch(args, () => false).norms;
-    args.maxNorm = Math.sqrt(Math.min(...free) * Math.min(Math.max(...free), Math.max(...epoch(args, single).norms)));
-    const long = (norm: number): boolean => norm > 1.1 * args.maxNorm;
-    const { norms } = epoch(args, () => false);
-    if (norms.some(long) && norms.some((norm) => norm < 0.9 * args.maxNorm) && epoch(args, single).norms.some(long)) return args;
+    // Clipping is to be at work in some updates and not in all, for somebody who steps after every micro-batch or forgets the 1/G too.
+    const normsWith = (mistake?: LoopMistake): number[] => epoch(args, (one) => one === mistake).norms;
+    const free = normsWith();
+    args.maxNorm = Math.sqrt(Math.min(...free) * Math.min(Math.max(...free), Math.max(...normsWith("step-each"))));
+    const mixed = (norms: number[]): boolean =>
+      norms.some((norm) => norm > 1.1 * args.maxNorm) && norms.some((norm) => norm < 0.9 * args.maxNorm);
+    if (mixed(normsWith()) && mixed(normsWith("step-each")) && mixed(normsWith("no-scale"))) return args;
   }
 }
 
@@ -94,7 +111,7 @@ export default defineExercise({
   id: "training-loop",
   number: 12,
   title: "Clipping, accumulation, and a loop with five bugs",
-  source: "math-for-llms, sections 6.5 and 9.3, appendix I.2, common mistakes 8 and 10; the handbook, sections 5 and 6",
+  source: "math-for-llms, sections 6.5 and 9.3, appendix I.2 and common mistakes 8 and 10; handbook, sections 5 and 6 with its debug checklist",
   minutes: 25,
   goal: "You can clip by the global norm, accumulate micro-batches with the right weights, and write a training loop without its usual bugs.",
   hints: [
@@ -126,8 +143,9 @@ export default defineExercise({
         const norm = made("sum-of-norms") ? squares.reduce((a, b) => a + Math.sqrt(b), 0) : made("no-root") ? total : Math.sqrt(total);
         const clip = (g: Tensor): Tensor => {
           if (made("values")) return g.clip(-maxNorm, maxNorm);
-          const own = made("each-tensor") ? g.norm() : norm;
-          return own > maxNorm || made("always") ? g.mul(maxNorm / own) : g;
+          const own = (made("each-tensor") ? g.norm() : norm) + (made("epsilon") ? 1e-6 : 0);
+          if (own <= maxNorm && !made("always")) return g;
+          return g.mul(made("inverse") ? own / maxNorm : maxNorm / own);
         };
         const clipped = gradients.map(clip);
         const after = Math.hypot(...clipped.map((g) => g.norm()));
@@ -141,7 +159,7 @@ export default defineExercise({
           id: "values",
           says: "You clipped each number by itself.",
           hint: "That changes the direction. The whole vector is to be shortened.",
-          hides: ["each-tensor", "always"],
+          hides: ["each-tensor", "always", "inverse", "epsilon"],
         },
         {
           id: "each-tensor",
@@ -149,6 +167,12 @@ export default defineExercise({
           hint: "Layers then lose their proportions. There is one norm, of all gradients together.",
         },
         { id: "always", says: "You scaled gradients that are short enough.", hint: "min(1, τ / norm): a short gradient stays as it is." },
+        { id: "inverse", says: "Your factor is upside down: long gradients become longer.", hint: "After clipping the norm is τ. Which quotient does that?" },
+        {
+          id: "epsilon",
+          says: "You divided by the norm plus 1e-6, as PyTorch does.",
+          hint: "That keeps a division by zero away; here the norm is greater than τ where you divide, so the formula can be exact.",
+        },
         { id: "sum-of-norms", says: "You added the norms.", hint: "Squares add up, norms do not.", hides: ["no-root"] },
         { id: "no-root", says: "The square root is missing in the norm.", hint: "The norm of (3, 4) is 5.", hides: ["always"] },
         { id: "norm-after", says: "You returned the norm after clipping.", hint: "The norm before clipping is what is worth logging." },
@@ -214,18 +238,22 @@ export default defineExercise({
       call: (student, { W, b, batches, masks, G, maxNorm, rate, frozen }) => {
         const parameters = [W, b].map((value, p) => ({ value, grad: value.mul(0), requiresGrad: p !== frozen }));
         let training = false;
-        let [backwardCalls, steps] = [0, 0];
+        let [trainingMode, allTrainable, clippedAtStep] = [1, 1, 1];
+        let [backwardCalls, fromZero, steps] = [0, 0, 0];
         const model = {
           parameters,
           train: () => { training = true; },
           eval: () => { training = false; },
           loss: (batch: { X: any; T: any }) => {
+            if (!training) trainingMode = 0;
+            if (!parameters.every(({ requiresGrad }) => requiresGrad)) allTrainable = 0;
             const input = training ? batch.X.mul(masks[batches.indexOf(batch)]) : batch.X;
             const [w, bias] = parameters.map(({ value }) => value);
             const error = input.matmul(w.T).add(bias).sub(batch.T);
             const B = input.shape[0];
             const backward = (scale = 1): void => {
               backwardCalls++;
+              if (parameters.every(({ grad }) => grad.norm() === 0)) fromZero++;
               const found = [error.T.matmul(input).div(B), error.sum(0).div(B)];
               parameters.forEach((parameter, p) => {
                 if (parameter.requiresGrad) parameter.grad = parameter.grad.add(found[p].mul(scale));
@@ -238,27 +266,40 @@ export default defineExercise({
           zeroGrad: () => parameters.forEach((parameter) => { parameter.grad = parameter.value.mul(0); }),
           step: () => {
             steps++;
+            if (Math.hypot(...parameters.map(({ grad }) => grad.norm())) > maxNorm * (1 + 1e-9)) clippedAtStep = 0;
             parameters.forEach((parameter) => { parameter.value = parameter.value.sub(parameter.grad.mul(rate)); });
           },
         };
         const losses = student(model, optimizer, [...batches], G, maxNorm);
-        return { losses, backwardCalls, steps, W: parameters[0].value, b: parameters[1].value };
+        const updatesFromZero = fromZero >= batches.length / G ? 1 : 0;
+        const [afterW, afterB] = parameters.map(({ value }) => value);
+        return { trainingMode, allTrainable, updatesFromZero, clippedAtStep, backwardCalls, steps, losses, W: afterW, b: afterB };
       },
       attempt: (args: Epoch, made) => epoch(args, made).result,
       mistakes: [
         {
+          id: "no-zero",
+          says: "Your gradients add up from update to update.",
+          hint: "backward adds to grad: who sets it back?",
+          hides: ["zero-each"],
+        },
+        {
           id: "no-backward",
           says: "backward is never called.",
           hint: "Who fills grad?",
-          hides: ["no-zero", "no-scale", "no-clip", "frozen"],
+          hides: ["no-zero", "zero-each", "no-scale", "no-clip", "clip-always"],
         },
         {
           id: "no-step",
           says: "step is never called.",
           hint: "Who moves the parameters?",
-          hides: ["no-zero", "no-scale", "no-clip", "frozen", "step-each"],
+          hides: ["zero-each", "no-scale", "no-clip", "clip-always", "step-each"],
         },
-        { id: "no-zero", says: "Your gradients add up from update to update.", hint: "backward adds to grad: who sets it back?" },
+        {
+          id: "zero-each",
+          says: "You set the gradients to zero before every micro-batch: only the last one counts.",
+          hint: "Accumulation needs the gradients of all G micro-batches in grad. When is the time for zeroGrad?",
+        },
         { id: "eval-mode", says: "You trained in evaluation mode, with dropout off.", hint: "Tell the model that it is being trained." },
         { id: "frozen", says: "One parameter never moves.", hint: "A parameter without requiresGrad gets no gradient." },
         { id: "no-scale", says: "The 1/G of the accumulation is missing.", hint: "backward takes a factor." },
@@ -266,13 +307,22 @@ export default defineExercise({
           id: "no-clip",
           says: "The gradients that reached the step were not clipped.",
           hint: "Between the last backward and the step, assign the clipped gradients to the parameters.",
+          hides: ["clip-always"],
+        },
+        {
+          id: "clip-always",
+          says: "You scaled gradients that are short enough.",
+          hint: "Your clipByGlobalNorm leaves a short gradient as it is.",
+          hides: ["no-scale"],
         },
         {
           id: "step-each",
           says: "You made an update after every micro-batch.",
           hint: "G micro-batches, then one clipping and one step.",
+          hides: ["zero-each"],
         },
-        { id: "last-loss", says: "You stored the loss of the last micro-batch only.", hint: "An update's loss is the mean over its G micro-batches." },
+        { id: "last-loss", says: "You stored the loss of the last micro-batch only.", hint: "An update's loss is the mean over its G micro-batches.", hides: ["loss-sum"] },
+        { id: "loss-sum", says: "You stored the sum of the losses.", hint: "An update's loss is the mean over its G micro-batches." },
       ],
       linear: [],
       noDifferences: "The result is a state after several updates.",
@@ -304,9 +354,13 @@ export default defineExercise({
         "  return { distances, norms };",
         "}",
         "const [clipped, unclipped] = [run(1), run(Infinity)];",
+        "const [norms, distances] = [",
+        "  { clipped: clipped.norms, unclipped: unclipped.norms },",
+        "  { clipped: clipped.distances, unclipped: unclipped.distances },",
+        "];",
         "beside([",
-        '  lines(undefined, { clipped: clipped.norms, unclipped: unclipped.norms }, { title: "Gradient norm before clipping", x: "step", y: "‖g‖", logY: true }),',
-        '  lines(undefined, { clipped: clipped.distances, unclipped: unclipped.distances }, { title: "Distance to the solution", x: "step", y: "‖W - target‖", logY: true }),',
+        '  lines(undefined, norms, { title: "Gradient norm before clipping", x: "step", y: "‖g‖", logY: true }),',
+        '  lines(undefined, distances, { title: "Distance to the solution", x: "step", y: "‖W - target‖", logY: true }),',
         "]);",
       ].join("\n"),
     },

@@ -32,7 +32,7 @@ function apply(operation: Operation, v: readonly number[]): number {
 }
 
 type EngineMistake =
-  | "no-seed" | "upstream-ignored" | "mul-own" | "pow-exponent" | "pow-factor" | "exp-input" | "tanh-input" | "relu-gradient"
+  | "no-seed" | "upstream-ignored" | "mul-own" | "pow-exponent" | "pow-factor" | "exp-input" | "tanh-input" | "tanh-not-squared" | "relu-gradient" | "relu-value"
   | "overwritten" | "first-only" | "not-reversed" | "breadth-first" | "preorder" | "no-visited";
 
 /** What each operand's adjoint gets when its result has the adjoint g. */
@@ -46,8 +46,8 @@ function sendBack(operation: Operation, v: readonly number[], g: number, made: (
     case "mul-number": return [up * (made("mul-own") ? x : operation.by)];
     case "pow": return [up * (made("pow-factor") ? 1 : operation.by) * x ** (operation.by - (made("pow-exponent") ? 0 : 1))];
     case "exp": return [up * (made("exp-input") ? x : Math.exp(x))];
-    case "tanh": return [up * (1 - (made("tanh-input") ? x : Math.tanh(x)) ** 2)];
-    case "relu": return [made("relu-gradient") ? Math.max(up, 0) : x > 0 ? up : 0];
+    case "tanh": return [up * (1 - (made("tanh-input") ? x : Math.tanh(x)) ** (made("tanh-not-squared") ? 1 : 2))];
+    case "relu": return [made("relu-gradient") ? Math.max(up, 0) : x > 0 ? up * (made("relu-value") ? x : 1) : 0];
   }
 }
 
@@ -182,7 +182,7 @@ export default defineExercise({
   id: "autograd-engine",
   number: 13,
   title: "An autograd engine: fan-out and topological order",
-  source: "math-for-llms, sections 3.1 to 3.4, appendices C.2 and I, common mistake 2; the handbook, computational graphs",
+  source: 'math-for-llms, sections 3.1 to 3.4, appendices C.2, I.1 and I.2 and common mistake 2; handbook, "Computational graphs and memory efficiency"',
   minutes: 30,
   goal: "You can build reverse-mode differentiation from a class that records operations, and say why it needs += and a topological order.",
   hints: [
@@ -202,7 +202,7 @@ export default defineExercise({
       call: callWith,
       attempt: (args: Args, made) => differentiate(args, made as (mistake: EngineMistake) => boolean),
       mistakes: [
-        { ...noSeed, hides: ["mul-own", "pow-exponent", "pow-factor", "exp-input", "tanh-input", "relu-gradient"] },
+        { ...noSeed, hides: ["mul-own", "pow-exponent", "pow-factor", "exp-input", "tanh-input", "tanh-not-squared", "relu-gradient", "relu-value"] },
         {
           id: "upstream-ignored",
           says: "Your operations send back their slope alone, without the gradient that arrived.",
@@ -212,12 +212,15 @@ export default defineExercise({
         { id: "pow-exponent", says: "In pow the exponent does not go down by one.", hint: "The slope of x³ is 3x²." },
         { id: "pow-factor", says: "In pow the factor n is missing.", hint: "The slope of x³ is 3x²." },
         { id: "exp-input", says: "exp sends back with its input, not with its output.", hint: "The exponential is its own derivative." },
+        { id: "tanh-not-squared", says: "In tanh the square is missing.", hint: "tanh' at x is 1 - tanh(x)²." },
         { id: "tanh-input", says: "In tanh you computed 1 - x² from the input.", hint: "tanh' at x is 1 - tanh(x)²." },
         {
           id: "relu-gradient",
           says: "In relu you masked by the sign of the gradient.",
           hint: "Whether ReLU is open was decided in the forward pass, by the sign of its input.",
+          hides: ["relu-value"],
         },
+        { id: "relu-value", says: "In relu you used its value as its slope.", hint: "Where x is positive, ReLU is the line y = x. What is that line's slope?" },
       ],
       linear: [],
       forward,
@@ -328,7 +331,10 @@ export default defineExercise({
         "  let loss = new Scalar(0);",
         "  for (const [p, q, target] of examples) {",
         "    let out = w[16];",
-        "    for (let unit = 0; unit < 4; unit++) out = out.add(w[4 * unit].mul(p).add(w[4 * unit + 1].mul(q)).add(w[4 * unit + 2]).tanh().mul(w[4 * unit + 3]));",
+        "    for (let unit = 0; unit < 4; unit++) {",
+        "      const [a, b, c, d] = w.slice(4 * unit, 4 * unit + 4);",
+        "      out = out.add(a.mul(p).add(b.mul(q)).add(c).tanh().mul(d));",
+        "    }",
         "    loss = loss.add(out.add(-target).pow(2).mul(0.25));",
         "  }",
         "  loss.backward();",

@@ -16,7 +16,7 @@ function evaluate(tape: Tape, x: ArrayLike<number>): number[] {
   return v;
 }
 
-type SlopeMistake = "mul-own" | "exp-input" | "sin-cos";
+type SlopeMistake = "mul-own" | "exp-input" | "sin-cos" | "sin-negative";
 
 /** The operands of an entry with its slope by each. */
 function slopes(entry: Entry, v: readonly number[], made: (mistake: SlopeMistake) => boolean): [operand: number, slope: number][] {
@@ -26,7 +26,7 @@ function slopes(entry: Entry, v: readonly number[], made: (mistake: SlopeMistake
     case "mul":
       return made("mul-own") ? [[entry.a, v[entry.a]], [entry.b, v[entry.b]]] : [[entry.a, v[entry.b]], [entry.b, v[entry.a]]];
     case "exp": return [[entry.a, made("exp-input") ? v[entry.a] : Math.exp(v[entry.a])]];
-    case "sin": return [[entry.a, (made("sin-cos") ? Math.sin : Math.cos)(v[entry.a])]];
+    case "sin": return [[entry.a, (made("sin-negative") ? -1 : 1) * (made("sin-cos") ? Math.sin : Math.cos)(v[entry.a])]];
   }
 }
 
@@ -68,7 +68,7 @@ function pull(
   return bar;
 }
 
-type HvpMistake = "curvature-missing" | "mul-curvature" | "sin-sign" | "not-carried" | "overwritten" | "gradient";
+type HvpMistake = "curvature-missing" | "mul-curvature" | "mul-own-tangent" | "sin-sign" | "not-carried" | "overwritten" | "gradient";
 
 function hessianTimes(
   tape: Tape, x: ArrayLike<number>, direction: ArrayLike<number>, made: (mistake: HvpMistake) => boolean,
@@ -80,7 +80,9 @@ function hessianTimes(
   bar[tape.length - 1] = 1;
   for (let i = tape.length - 1; i >= 0; i--) {
     const entry = tape[i];
-    const tangents = slopeTangents(entry, v, dot).map((t) =>
+    const ofSlopes = slopeTangents(entry, v, dot);
+    if (made("mul-own-tangent") && entry.op === "mul") ofSlopes.reverse();
+    const tangents = ofSlopes.map((t) =>
       made("curvature-missing") && entry.op !== "mul" ? 0
         : made("mul-curvature") && entry.op === "mul" ? 0
         : made("sin-sign") && entry.op === "sin" ? -t : t);
@@ -130,13 +132,14 @@ const slopeMistakes = [
   { id: "mul-own", says: "In a product each factor's slope is the factor itself.", hint: "Differentiate a · b by a." },
   { id: "exp-input", says: "The slope of exp is not its input.", hint: "The exponential is its own derivative." },
   { id: "sin-cos", says: "You used the sine as its own slope.", hint: "The derivative of the sine is the cosine." },
+  { id: "sin-negative", says: "The slope of the sine has the wrong sign.", hint: "The derivative of the sine is +cos; only the cosine's has a minus." },
 ] as const;
 
 export default defineExercise({
   id: "tape-vjp-jvp",
   number: 14,
   title: "The tape: VJP against JVP, and Hessian times vector",
-  source: "math-for-llms, sections 2.3 and 8.4, appendices B and C, common mistakes 7 and 11; the reference card, automatic differentiation",
+  source: 'math-for-llms, sections 2.3 and 8.4, appendices B and C and common mistakes 7 and 11; reference, "Jacobians and Automatic Differentiation"',
   minutes: 30,
   goal: "You can run a tape forwards and backwards, choose the mode with fewer passes, and multiply by a Hessian without forming it.",
   hints: [
@@ -306,6 +309,12 @@ export default defineExercise({
           id: "mul-curvature",
           says: "For products the tangent of the slope is missing.",
           hint: "The slope of a product by one factor is the other factor, and that moves.",
+          hides: ["mul-own-tangent"],
+        },
+        {
+          id: "mul-own-tangent",
+          says: "For products each factor's slope moves with the factor itself.",
+          hint: "The slope of a product by one factor is the other factor: whose tangent is that slope's?",
         },
         { id: "sin-sign", says: "The tangent of the sine's slope has the wrong sign.", hint: "The derivative of the cosine is minus the sine." },
         {
@@ -337,13 +346,16 @@ export default defineExercise({
     {
       type: "code",
       source: [
-        'const tape: Entry[] = [{ op: "input" }, { op: "input" }, { op: "exp", a: 0 }, { op: "add", a: 0, b: 1 }, { op: "mul", a: 2, b: 3 }];',
+        "const tape: Entry[] = [",
+        '  { op: "input" }, { op: "input" }, { op: "exp", a: 0 }, { op: "add", a: 0, b: 1 }, { op: "mul", a: 2, b: 3 },',
+        "];",
         "const values = runTape(tape, [1, 1]);",
         'console.log("adjoints", tapeVjp(tape, values, [4], [1]), " (x + 2) exp x =", 3 * Math.E);',
         'console.log("f\'\'     ", tapeHvp(tape, values, [1, 0])[0], " (x + 3) exp x =", 4 * Math.E);',
         "",
         "table([[1, 1000], [10, 10], [1000, 1], [7e9, 1]].map(([n, m]) => ({",
-        '  "inputs n": n, "results m": m, "forward passes": n, "reverse passes": m, "use": m <= n ? "reverse (VJP)" : "forward (JVP)",',
+        '  "inputs n": n, "results m": m, "forward passes": n, "reverse passes": m,',
+        '  use: m <= n ? "reverse (VJP)" : "forward (JVP)",',
         "})));",
       ].join("\n"),
     },
@@ -356,7 +368,10 @@ export default defineExercise({
     {
       type: "code",
       source: [
-        'const bumpy: Entry[] = [{ op: "input" }, { op: "input" }, { op: "mul", a: 0, b: 1 }, { op: "sin", a: 2 }, { op: "exp", a: 0 }, { op: "add", a: 3, b: 4 }];',
+        "const bumpy: Entry[] = [",
+        '  { op: "input" }, { op: "input" }, { op: "mul", a: 0, b: 1 }, { op: "sin", a: 2 },',
+        '  { op: "exp", a: 0 }, { op: "add", a: 3, b: 4 },',
+        "];",
         "const at = runTape(bumpy, [0.5, -1]);",
         "let direction = [0, 1];",
         "const estimates: number[] = [];",
@@ -365,7 +380,8 @@ export default defineExercise({
         "  estimates.push(Hd[0] * direction[0] + Hd[1] * direction[1]);",
         "  direction = Hd.map((value) => value / Math.hypot(...Hd));",
         "}",
-        'lines(undefined, estimates, { title: "Power iteration on the Hessian", x: "iteration", y: "estimated eigenvalue", markers: true });',
+        'const title = "Power iteration on the Hessian";',
+        'lines(undefined, estimates, { title, x: "iteration", y: "estimated eigenvalue", markers: true });',
       ].join("\n"),
     },
   ],

@@ -1,7 +1,7 @@
 /** Exercise 16: scaled dot-product attention, forward and backward, causal or not. */
 import { randn, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { causalMask, rowSum, softmax, weights } from "../reference/attention";
+import { causalMask, rowSum, softmax, weights } from "../reference";
 
 const SHAPES = [
   [2, 4, 4, 4],
@@ -25,7 +25,7 @@ export default defineExercise({
   id: "attention",
   number: 16,
   title: "Attention backward, with a causal mask",
-  source: "math-for-llms, section 5.5 and exercise 6; arXiv 2512.23329",
+  source: "math-for-llms, section 5.5 and exercise 6; arXiv 2512.23329, one attention head",
   minutes: 30,
   goal: "You can write the backward of attention from its three operations, and say why the causal mask needs no line in it.",
   withholds: ["attention", "flashAttention", "multiHeadAttention"],
@@ -48,35 +48,55 @@ export default defineExercise({
       },
       attempt: ({ q, k, v, causal }, made) => {
         const d = q.shape[2];
-        const scale = made("no-scale") ? 1 : made("scale-d") ? d : Math.sqrt(d);
+        const T = q.shape[1];
+        const scale = made("no-scale") ? 1 : made("scale-d") ? d : Math.sqrt(made("scale-tokens") ? T : d);
         let s = q.matmul(k.T).div(scale);
-        if (causal) {
-          const mask = made("mask-lower") ? causalMask(q.shape[1]).T : causalMask(q.shape[1]);
-          if (made("mask-zeros")) s = s.mul(mask.map((x) => (x === 0 ? 1 : 0)));
-          else if (!made("no-mask")) s = s.add(mask);
+        const allowed = causalMask(T).map((x) => (x === 0 ? 1 : 0));
+        if (causal && made("mask-zeros")) s = s.mul(allowed);
+        else if (causal && !made("no-mask") && !made("mask-late")) {
+          s = s.add(made("mask-lower") ? causalMask(T).T : causalMask(T, made("mask-diagonal") ? 0 : 1));
         }
-        const p = made("softmax-columns") ? softmax(s.T).T : softmax(s);
+        let p = made("softmax-columns") ? softmax(s.T).T : softmax(s);
+        if (causal && made("mask-late") && !made("mask-zeros")) p = p.mul(allowed);
         return { p, o: p.matmul(v) };
       },
       mistakes: [
-        { id: "no-scale", says: "The scores are not divided by √d.", hint: "Without it the scores grow with d and the softmax saturates.", hides: ["scale-d"] },
-        { id: "scale-d", says: "You divided the scores by d, not by √d.", hint: "A sum of d products of unit variance has standard deviation √d." },
+        { id: "no-scale", says: "The scores are not divided by √d.", hint: "Without it the scores grow with d and the softmax saturates.", hides: ["scale-d", "scale-tokens"] },
+        {
+          id: "scale-d",
+          says: "You divided the scores by d, not by √d.",
+          hint: "A sum of d products of unit variance has standard deviation √d.",
+          hides: ["scale-tokens"],
+        },
+        { id: "scale-tokens", says: "You divided the scores by √T, the root of the number of tokens.", hint: "A score is a sum of d products: d is the last axis of q." },
         {
           id: "no-mask",
           says: "You did not mask: with causal = true a token still looks ahead.",
           hint: "Row i of P must be 0 right of the diagonal when causal is true.",
-          hides: ["mask-lower"],
+          hides: ["mask-lower", "mask-diagonal"],
+        },
+        {
+          id: "mask-late",
+          says: "You masked after the softmax: the rows of P do not sum to 1 any more.",
+          hint: "What a query may not see should not stand in its denominator either.",
+          hides: ["no-mask", "mask-lower", "mask-diagonal"],
         },
         {
           id: "mask-lower",
           says: "You masked the past, not the future.",
           hint: "Query i may see keys j ≤ i. Which side of the diagonal is j > i?",
+          hides: ["mask-diagonal"],
+        },
+        {
+          id: "mask-diagonal",
+          says: "You masked the diagonal too, so the first token sees nothing and its row is NaN.",
+          hint: "A token may look at itself: > or >=?",
         },
         {
           id: "mask-zeros",
           says: "You set masked scores to 0, so the future leaks in.",
           hint: "What does exp make of 0, and what should it make of a masked score? The paper's equations 13 and 15 have this slip too, its code does not.",
-          hides: ["no-mask"],
+          hides: ["no-mask", "mask-late", "mask-lower", "mask-diagonal"],
         },
         {
           id: "softmax-columns",
@@ -102,8 +122,10 @@ export default defineExercise({
         if (made("diagonal-only")) ds = p.mul(p.neg().add(1)).mul(dp);
         else if (made("no-correction")) ds = p.mul(dp);
         else if (made("unweighted")) ds = p.mul(dp.sub(dp.mean(-1, true)));
+        else if (made("unweighted-sum")) ds = p.mul(dp.sub(rowSum(dp)));
+        else if (made("p-missing")) ds = dp.sub(rowSum(p.mul(dp)));
         else ds = p.mul(made("correction-sign") ? dp.add(rowSum(p.mul(dp))) : dp.sub(rowSum(p.mul(dp))));
-        if (!made("no-scale")) ds = ds.div(made("scale-d") ? d : Math.sqrt(d));
+        if (!made("no-scale")) ds = ds.div(made("scale-d") ? d : Math.sqrt(made("scale-tokens") ? q.shape[1] : d));
         const dq = ds.matmul(k);
         const dk = (made("dk-plain") ? ds : ds.T).matmul(q);
         return made("swapped") ? { dv, dq: dk, dk: dq } : { dv, dq, dk };
@@ -114,18 +136,30 @@ export default defineExercise({
           id: "no-correction",
           says: "Softmax's backward is only P ⊙ dP: the correction that each row's sum stays 1 is missing.",
           hint: "The Jacobian is diag(p) − p pᵀ. You have the first term.",
-          hides: ["unweighted", "correction-sign"],
+          hides: ["unweighted", "unweighted-sum", "p-missing", "correction-sign"],
         },
         {
           id: "diagonal-only",
           says: "You kept only the diagonal of softmax's Jacobian, p (1 − p).",
           hint: "Raising one score lowers the weights of all other keys in its row: the off-diagonal terms − p_i p_j.",
-          hides: ["no-correction", "unweighted", "correction-sign"],
+          hides: ["no-correction", "unweighted", "unweighted-sum", "p-missing", "correction-sign"],
         },
         {
           id: "unweighted",
           says: "The row's correction is a plain mean of dP; it must be weighted by P.",
           hint: "p pᵀ dp = p (p · dp): what multiplies each dp before they are summed?",
+          hides: ["unweighted-sum", "p-missing", "correction-sign"],
+        },
+        {
+          id: "unweighted-sum",
+          says: "The row's correction is a plain sum of dP; it must be weighted by P.",
+          hint: "p pᵀ dp = p (p · dp): what multiplies each dp before they are summed?",
+          hides: ["p-missing", "correction-sign"],
+        },
+        {
+          id: "p-missing",
+          says: "The factor P in front of the bracket is missing.",
+          hint: "diag(p) dp − p (p · dp): both terms have p in front.",
           hides: ["correction-sign"],
         },
         {
@@ -137,9 +171,10 @@ export default defineExercise({
           id: "no-scale",
           says: "The backward lacks the 1/√d.",
           hint: "The forward divides by √d between Q Kᵀ and the softmax; each backward through that line does too.",
-          hides: ["scale-d"],
+          hides: ["scale-d", "scale-tokens"],
         },
-        { id: "scale-d", says: "The backward divides by d, the forward by √d.", hint: "Or by √d twice: once for dS and again for dQ and dK?" },
+        { id: "scale-tokens", says: "The backward divides by √T, the forward by √d.", hint: "d is the last axis of q." },
+        { id: "scale-d", says: "The backward divides by d, the forward by √d.", hint: "Or by √d twice: once for dS and again for dQ and dK?", hides: ["scale-tokens"] },
         {
           id: "dk-plain",
           says: "dK uses dS where dSᵀ belongs.",
@@ -170,10 +205,11 @@ export default defineExercise({
         "const { p } = attentionForward(q, k, v, true);",
         "const dp = dO.matmul(v.T);",
         "const ds = p.mul(dp.sub(p.mul(dp).sum(-1, true)));",
+        'const axes = { x: "key j", y: "query i" };',
         "beside([",
-        '  heatmap(p.at(0), { title: "P" }),',
-        '  heatmap(dp.at(0), { title: "dP" }),',
-        '  heatmap(ds.at(0), { title: "dS" }),',
+        '  heatmap(p.at(0), { title: "P", ...axes }),',
+        '  heatmap(dp.at(0), { title: "dP", ...axes }),',
+        '  heatmap(ds.at(0), { title: "dS", ...axes }),',
         "]);",
       ].join("\n"),
     },

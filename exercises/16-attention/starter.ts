@@ -6,6 +6,8 @@ export function attentionForward(q: Tensor, k: Tensor, v: Tensor, causal: boolea
 }
 
 /** dO [B, T, dv], and p [B, T, T] from the forward -> dq, dk [B, T, d], dv [B, T, dv]. */
-export function attentionBackward(dO: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor): { dq: Tensor; dk: Tensor; dv: Tensor } {
+export function attentionBackward(
+  dO: Tensor, q: Tensor, k: Tensor, v: Tensor, p: Tensor,
+): { dq: Tensor; dk: Tensor; dv: Tensor } {
   throw new Error("not written yet");
 }

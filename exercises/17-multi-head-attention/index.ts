@@ -1,10 +1,7 @@
 /** Exercise 17: heads, the paper's row-wise gradients with db_k = 0, and the whole multi-head layer. */
 import { concat, randn, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { mergeHeads, rowSum, splitHeads, sumRows, weightGradient, weights } from "../reference/attention";
-
-/** softmax's backward on each row, before the division by √d. */
-const softmaxBackward = (p: Tensor, dp: Tensor): Tensor => p.mul(dp.sub(rowSum(p.mul(dp))));
+import { mergeHeads, rowSum, softmaxBackward, splitHeads, sumRows, weightGradient, weights } from "../reference";
 
 function drawRowWise(random: Rng, instance: number) {
   const [T, C, d] = [[4, 4, 4], [5, 6, 3], [6, 3, 2], [4, 5, 2]][instance % 4];
@@ -96,7 +93,7 @@ export default defineExercise({
     }),
     part({
       name: "row-wise form",
-      points: 4,
+      points: 3,
       entry: "rowWiseGradients",
       draw: drawRowWise,
       call: (student, { a, q, k, v, rho, wq, wk, wv, D }) => {
@@ -105,8 +102,9 @@ export default defineExercise({
       },
       attempt: ({ a, q, k, v, rho, wq, wk, wv, D }, made) => {
         const Drho = D.matmul(v.T);
-        const Dcausal = made("no-correction") ? Drho.mul(rho) : softmaxBackward(rho, Drho);
-        const Draw = made("no-scale") ? Dcausal : Dcausal.div(Math.sqrt(q.shape[1]));
+        const inner = made("no-correction") ? Drho : Drho.sub(rowSum(made("unweighted") ? Drho : Drho.mul(rho)));
+        const Dcausal = made("rho-missing") ? inner : inner.mul(rho);
+        const Draw = made("no-scale") ? Dcausal : Dcausal.div(Math.sqrt(q.shape[made("scale-tokens") ? 0 : 1]));
         const dq = Draw.matmul(k);
         const dk = (made("dk-plain") ? Draw : Draw.T).matmul(q);
         const dv = (made("dv-plain") ? rho : rho.T).matmul(D);
@@ -122,8 +120,17 @@ export default defineExercise({
           id: "no-correction",
           says: "D_causal lacks the row-wise correction: you used only (D vᵀ) ∘ ρ. Your db_k is not zero, which gives it away.",
           hint: "Inside the brackets a column is subtracted from D vᵀ before ρ multiplies.",
+          hides: ["unweighted"],
         },
-        { id: "no-scale", says: "The 1/√d_ρ between D_causal and D_raw is missing.", hint: "d_ρ is the width of the head, not the number of tokens." },
+        { id: "unweighted", says: "Your column sums D vᵀ without ρ.", hint: "⊖ multiplies the two rows element by element before it sums." },
+        { id: "rho-missing", says: "The factor ∘ ρ behind the brackets is missing.", hint: "ρ stands twice in D_causal: within the column and behind the brackets." },
+        {
+          id: "no-scale",
+          says: "The 1/√d_ρ between D_causal and D_raw is missing.",
+          hint: "d_ρ is the width of the head.",
+          hides: ["scale-tokens"],
+        },
+        { id: "scale-tokens", says: "You divided by √T, the root of the number of tokens.", hint: "d_ρ is the width of the head." },
         {
           id: "dk-plain",
           says: "For the keys you used D_raw where its transpose belongs.",
@@ -158,13 +165,15 @@ export default defineExercise({
         const [B, T, C] = x.shape;
         const dMerged = dy.matmul(made("wo-transposed") ? Wo.T : Wo);
         const dO = made("reshape-only") ? dMerged.reshape(B, heads, T, C / heads) : splitHeads(dMerged, heads);
-        const ds = softmaxBackward(p, dO.matmul(v.T)).div(Math.sqrt(made("scale-c") ? C : C / heads));
+        const dp = dO.matmul(v.T);
+        const dScores = made("no-correction") ? p.mul(dp) : softmaxBackward(p, dp);
+        const ds = dScores.div(made("no-scale") ? 1 : Math.sqrt(made("scale-c") ? C : C / heads));
         const merge = made("merge-reshape") ? (t: Tensor) => t.reshape(B, T, C) : mergeHeads;
         const [dq, dk, dv] = [ds.matmul(k), ds.T.matmul(q), p.T.matmul(dO)].map(merge);
         const dqkv = concat(made("order") ? [dk, dq, dv] : [dq, dk, dv], 2);
         const seen = made("first-sequence") ? 1 : B;
         return {
-          dWo: weightGradient(dy, o),
+          dWo: made("dwo-transposed") ? weightGradient(dy, o).T : weightGradient(dy, o),
           dbo: sumRows(dy),
           dWqkv: weightGradient(dqkv.slice(0, seen), x.slice(0, seen)),
           dbqkv: sumRows(dqkv.slice(0, seen)),
@@ -179,6 +188,9 @@ export default defineExercise({
           hint: "The gradient takes the same road as the values: use splitHeads.",
         },
         { id: "merge-reshape", says: "You merged the heads' gradients by reshape alone.", hint: "Tokens and heads must change places first: use mergeHeads." },
+        { id: "no-correction", says: "Softmax's backward is only P ⊙ dP: the correction is missing.", hint: "Exercise 16: dS = P ⊙ (dP − the row's sum of P ⊙ dP)." },
+        { id: "no-scale", says: "The 1/√dh is missing on the way back.", hint: "The forward divides the scores by √dh.", hides: ["scale-c"] },
+        { id: "dwo-transposed", says: "Your dWo is transposed.", hint: "y = o Woᵀ: rows of Wo belong to y, columns to o. Wo is square: the shape cannot tell you." },
         { id: "scale-c", says: "You divided by √C; each head is only dh = C / H wide.", hint: "Which d stood in the forward's softmax?" },
         { id: "order", says: "dq and dk have changed places in the joined gradient.", hint: "Wqkv's rows are in the order q, k, v." },
         { id: "first-sequence", says: "dWqkv and dbqkv hold the first sequence of the batch only.", hint: "A parameter that every sequence uses collects from all of them." },
@@ -204,7 +216,9 @@ export default defineExercise({
         "const scores = q.matmul(k.T).div(Math.sqrt(d)).exp();",
         "const rho = scores.div(scores.sum(-1, true));",
         "const { dbq, dbk, dbv } = rowWiseGradients(a, q, k, v, rho, wq, wk, wv, randn([T, d], random));",
-        'bars(["db_q", "db_k", "db_v"], [dbq, dbk, dbv].map((g) => g.norm()), { y: "norm", text: true, title: "db_k is zero" });',
+        "bars([\"db_q\", \"db_k\", \"db_v\"], [dbq, dbk, dbv].map((g) => g.norm()), {",
+        '  title: "db_k is zero", x: "gradient of the bias", y: "norm", text: true,',
+        "});",
       ].join("\n"),
     },
   ],

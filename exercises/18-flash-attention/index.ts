@@ -1,7 +1,7 @@
 /** Exercise 18: attention in tiles, its online softmax, and a backward that recomputes P from the log-sum-exp. */
 import { Tensor, concat, randn, zeros, type Rng } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { rowSum, weights } from "../reference/attention";
+import { rowSum, weights } from "../reference";
 
 const scoresOf = (q: Tensor, k: Tensor): Tensor => q.matmul(k.T).div(Math.sqrt(q.shape[1]));
 
@@ -27,15 +27,16 @@ function drawBackward(random: Rng, instance: number) {
 const cuts = (T: number, block: number): [number, number][] =>
   Array.from({ length: Math.ceil(T / block) }, (_, b) => [b * block, Math.min((b + 1) * block, T)]);
 
-type TileMistake = "no-lse" | "no-delta" | "delta-column" | "no-scale" | "dv-p" | "dk-plain";
+type TileMistake = "no-lse" | "no-delta" | "delta-column" | "delta-sign" | "p-missing" | "no-scale" | "scale-d" | "dv-p" | "dk-plain";
 
 function tile(qi: Tensor, kj: Tensor, vj: Tensor, dOi: Tensor, lsei: Tensor, deltai: Tensor, made: (m: TileMistake) => boolean) {
-  const root = Math.sqrt(qi.shape[1]);
+  const root = made("scale-d") ? qi.shape[1] : Math.sqrt(qi.shape[1]);
   const s = qi.matmul(kj.T).div(root);
   const p = made("no-lse") ? s.exp() : s.sub(lsei.reshape(-1, 1)).exp();
   const dp = dOi.matmul(vj.T);
   const delta = made("delta-column") ? rowSum(p.mul(dp)) : deltai.reshape(-1, 1);
-  let ds = p.mul(made("no-delta") ? dp : dp.sub(delta));
+  const inner = made("no-delta") ? dp : made("delta-sign") ? dp.add(delta) : dp.sub(delta);
+  let ds = made("p-missing") ? inner : p.mul(inner);
   if (!made("no-scale")) ds = ds.div(root);
   return { dvj: (made("dv-p") ? p : p.T).matmul(dOi), dqi: ds.matmul(kj), dkj: (made("dk-plain") ? ds : ds.T).matmul(qi) };
 }
@@ -57,7 +58,7 @@ export default defineExercise({
   parts: [
     part({
       name: "online softmax",
-      points: 4,
+      points: 3,
       entry: "flashForward",
       draw,
       call: (student, { q, k, v, block }) => {
@@ -76,7 +77,8 @@ export default defineExercise({
           const shrink = m.sub(larger).exp();
           const e = s.sub(larger).exp();
           l = (made("sum-not-rescaled") ? l : l.mul(shrink)).add(rowSum(e));
-          a = (made("output-not-rescaled") ? a : a.mul(shrink)).add(e.matmul(v.slice(start, end)));
+          const own = made("block-normalised") ? e.div(rowSum(e)) : e;
+          a = (made("output-not-rescaled") ? a : a.mul(shrink)).add(own.matmul(v.slice(start, end)));
           m = larger;
         }
         return {
@@ -95,6 +97,11 @@ export default defineExercise({
           id: "output-not-rescaled",
           says: "The output so far is not rescaled when the maximum grows.",
           hint: "a holds e^(S − m) V with the old m. What turns it into e^(S − m') V?",
+        },
+        {
+          id: "block-normalised",
+          says: "You normalised each block's weights by themselves.",
+          hint: "a is unnormalised: the one denominator, ℓ, is known only after the last block.",
         },
         { id: "not-normalised", says: "The output is never divided by ℓ.", hint: "Softmax's denominator is known only after the last block." },
         {
@@ -145,14 +152,17 @@ export default defineExercise({
           id: "no-delta",
           says: "δ is not subtracted: softmax's correction is missing.",
           hint: "dS = P ⊙ (dP − δ), δ as a column.",
-          hides: ["delta-column"],
+          hides: ["delta-column", "delta-sign"],
         },
+        { id: "delta-sign", says: "δ is added; it must be subtracted.", hint: "dS = P ⊙ (dP − δ)." },
+        { id: "p-missing", says: "The factor P in front of the bracket is missing.", hint: "dS = P ⊙ (dP − δ)." },
         {
           id: "delta-column",
           says: "You computed the correction from this tile alone; δ belongs to the whole row.",
           hint: "A tile sees some of the keys, the row sum of P ⊙ dP runs over all of them. That is why δ is handed in.",
         },
         { id: "no-scale", says: "dQ and dK lack the 1/√d.", hint: "S = Q Kᵀ / √d: the division is part of the way back." },
+        { id: "scale-d", says: "You divided by d, not by √d.", hint: "S = Q Kᵀ / √d." },
         { id: "dv-p", says: "dV uses P where Pᵀ belongs.", hint: "dV_j has a row for each key of the tile." },
         { id: "dk-plain", says: "dK uses dS where dSᵀ belongs.", hint: "dK_j has a row for each key of the tile." },
       ],
@@ -234,7 +244,10 @@ export default defineExercise({
         "lines(lengths, {",
         '  "P, one head": lengths.map((T) => (2 * T * T) / 1e6),',
         '  "o and lse, d = 64": lengths.map((T) => (2 * T * 64 + 4 * T) / 1e6),',
-        '}, { logY: true, x: "tokens T", y: "kept for the backward, MB in 16 bits", markers: true });',
+        "}, {",
+        '  title: "Kept for the backward of one head", x: "tokens T", y: "MB in 16 bits",',
+        "  logX: true, logY: true, markers: true,",
+        "});",
       ].join("\n"),
     },
   ],

@@ -1,7 +1,7 @@
 /** Exercise 19: the gradient of a table whose rows are looked up: repeated, sparse, with positions, tied to the output. */
 import { oneHot, randn, tensor, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { rows } from "../reference/attention";
+import { rows } from "../reference";
 
 /** N ids below V of which one occurs three times, one twice, and some rows never; ids 0 and V - 1 are among them. */
 function drawIds(random: Rng, N: number, V: number): number[] {
@@ -64,7 +64,7 @@ export default defineExercise({
   id: "embedding",
   number: 19,
   title: "Embedding: sparse, repeated and tied",
-  source: "math-for-llms, section 5.6; arXiv 2512.23329, embedding layer",
+  source: "math-for-llms, section 5.6; arXiv 2512.23329, embedding layer and positions",
   minutes: 20,
   goal: "You can write the backward of a table lookup, keep it sparse, and add up the gradients of a tied table.",
   withholds: ["embedding"],
@@ -112,7 +112,7 @@ export default defineExercise({
         if (made("repeated-rows")) return { rows: tensor([...ids]), values: dh };
         const all = tableGradient(dh, ids, Math.max(...ids) + 1, (m) => made(m as "overwritten"));
         if (made("zero-rows")) list = Array.from({ length: Math.max(...ids) + 1 }, (_, i) => i);
-        return { rows: tensor(list), values: rows(all, list) };
+        return { rows: tensor(list), values: rows(all, made("values-unsorted") && !made("zero-rows") ? [...new Set(ids)] : list) };
       },
       mistakes: [
         {
@@ -130,13 +130,18 @@ export default defineExercise({
           id: "zero-rows",
           says: "Rows that do not occur are listed too.",
           hint: "Sparse means: only what was looked up.",
-          hides: ["order-of-occurrence", "sorted-as-text"],
+          hides: ["order-of-occurrence", "sorted-as-text", "values-unsorted"],
+        },
+        {
+          id: "values-unsorted",
+          says: "The rows ascend, but the values are in the order in which the ids occur.",
+          hint: "Row n of values belongs to rows[n]: sort the ids before you decide where each gradient goes.",
         },
         {
           id: "order-of-occurrence",
           says: "The rows are in the order in which they occur; they should ascend.",
           hint: "Sort the ids.",
-          hides: ["sorted-as-text"],
+          hides: ["sorted-as-text", "values-unsorted"],
         },
         { id: "sorted-as-text", says: "The rows are sorted as text: 10 stands before 2.", hint: "sort() without a comparison turns numbers into text." },
       ],
@@ -162,7 +167,7 @@ export default defineExercise({
         const order = made("ids-by-column") ? ids[0].flatMap((_, t) => ids.map((row) => row[t])) : ids.flat();
         return {
           dE: tableGradient(flat, order, V, (m) => made(m as "overwritten")),
-          dP: made("first-sequence") ? dh.at(0) : made("mean-positions") ? dh.mean(0) : dh.sum(0),
+          dP: made("wrong-axis") ? dh.sum(1) : made("first-sequence") ? dh.at(0) : made("mean-positions") ? dh.mean(0) : dh.sum(0),
         };
       },
       mistakes: [
@@ -181,6 +186,12 @@ export default defineExercise({
           says: "dP holds the first sequence's gradient only.",
           hint: "Every sequence of the batch uses the same P.",
           hides: ["mean-positions"],
+        },
+        {
+          id: "wrong-axis",
+          says: "You summed dP over the positions.",
+          hint: "dP has a row for each position: which axis of dh [B, T, d] has to go?",
+          hides: ["first-sequence", "mean-positions"],
         },
         { id: "mean-positions", says: "dP is a mean over the batch; it must be a sum.", hint: "A 1/B belongs into the loss, and is then already in dh." },
       ],
@@ -236,15 +247,16 @@ export default defineExercise({
   after: [
     {
       type: "markdown",
-      source: "What sparsity saves: the part of LLaMA-3's table (128,000 tokens) that a batch of N random tokens can touch at most.",
+      source:
+        "What sparsity saves: how much of a table with 128,000 rows, LLaMA-3's size, a batch of random tokens touches. Real text repeats its words and touches less.",
     },
     {
       type: "code",
       source: [
         "const batch = [64, 256, 1024, 4096, 16384, 65536];",
         "lines(batch, {",
-        '  "rows touched, % of the table": batch.map((N) => 100 * (1 - (1 - 1 / 128000) ** N)),',
-        '}, { x: "tokens in the batch", y: "%", markers: true });',
+        "  expected: batch.map((N) => 100 * (1 - (1 - 1 / 128000) ** N)),",
+        '}, { title: "Rows with a gradient", x: "tokens in the batch", y: "% of the table", logX: true, markers: true });',
       ].join("\n"),
     },
   ],

@@ -14,16 +14,16 @@ function drawLayer(random: Rng, [N, m, n, r, alpha]: number[]) {
   };
 }
 
-type BackwardMistake = "no-scale" | "scale-alpha" | "frozen-path" | "low-rank-path" | "b-for-u" | "mean";
+type BackwardMistake = "no-scale" | "scale-alpha" | "scale-n" | "scale-twice" | "frozen-path" | "low-rank-path" | "b-for-u" | "mean";
 
 function backward({ x, W, A, B, alpha }: Layer, dy: Tensor, made: (m: BackwardMistake) => boolean) {
-  const s = made("no-scale") ? 1 : made("scale-alpha") ? alpha : alpha / A.shape[0];
+  const s = made("no-scale") ? 1 : made("scale-alpha") ? alpha : alpha / A.shape[made("scale-n") ? 1 : 0];
   const du = dy.matmul(B).mul(s);
   const low = du.matmul(A);
   const frozen = dy.matmul(W);
   const N = made("mean") ? x.shape[0] : 1;
   return {
-    dB: dy.T.matmul(x.matmul(A.T)).mul(made("b-for-u") ? 1 : s).div(N),
+    dB: dy.T.matmul(x.matmul(A.T)).mul(made("b-for-u") ? 1 : made("scale-twice") ? s * s : s).div(N),
     dA: du.T.matmul(x).div(N),
     dx: made("frozen-path") ? low : made("low-rank-path") ? frozen : frozen.add(low),
   };
@@ -64,8 +64,9 @@ export default defineExercise({
       },
       attempt: ({ dy, ...layer }, made) => backward(layer, dy, made),
       mistakes: [
-        { id: "no-scale", says: "The factor α / r is missing.", hint: "It stands in the forward between the detour and the sum; every path through the detour meets it.", hides: ["scale-alpha"] },
-        { id: "scale-alpha", says: "You scaled by α; the factor is α / r.", hint: "r is the number of rows of A." },
+        { id: "no-scale", says: "The factor α / r is missing.", hint: "It stands in the forward between the detour and the sum; every path through the detour meets it.", hides: ["scale-alpha", "scale-n", "scale-twice"] },
+        { id: "scale-alpha", says: "You scaled by α; the factor is α / r.", hint: "r is the number of rows of A.", hides: ["scale-n"] },
+        { id: "scale-n", says: "You scaled by α / n; the factor is α / r.", hint: "A is [r, n]: which of its axes is r?" },
         {
           id: "frozen-path",
           says: "dx lacks the path through the frozen W.",
@@ -73,7 +74,8 @@ export default defineExercise({
           hides: ["low-rank-path"],
         },
         { id: "low-rank-path", says: "dx lacks the path through A and B.", hint: "x reaches y a second time, through the detour: du A." },
-        { id: "b-for-u", says: "dB lacks the factor α / r, which dA has.", hint: "Where between B and y does the factor stand?" },
+        { id: "b-for-u", says: "dB lacks the factor α / r, which dA has.", hint: "Where between B and y does the factor stand?", hides: ["scale-twice"] },
+        { id: "scale-twice", says: "dB has the factor α / r twice.", hint: "If u holds the factor already, it needs none on its way to dB." },
         { id: "mean", says: "dA and dB are divided by the number of rows.", hint: "A 1/N belongs into the loss, and is then already in dy." },
       ],
       equivalent: ["no-scale + b-for-u = no-scale"],
@@ -117,13 +119,16 @@ export default defineExercise({
         const average = made("sum-not-mean") ? 1 : made("all-elements") ? N * target.shape[1] : N;
         for (let step = 0; step < steps; step++) {
           const error = forward({ x, W, A, B, alpha }).sub(target);
-          if (!made("loss-after")) losses.push(error.square().sum().item() / (2 * N));
+          const lossOf = (e: Tensor): number => e.square().sum().item() / (made("loss-no-half") ? N : 2 * N);
+          if (!made("loss-after")) losses.push(lossOf(error));
           const dy = error.div(average).mul(made("factor-2") ? 2 : 1);
           const first = backward({ x, W, A, B, alpha }, dy, () => false);
-          B = B.sub(first.dB.mul(lr));
+          const rate = made("ascends") ? -lr : lr;
+          B = B.sub(first.dB.mul(rate));
           const second = made("one-after-the-other") ? backward({ x, W, A, B, alpha }, dy, () => false) : first;
-          A = A.sub(second.dA.mul(lr));
-          if (made("loss-after")) losses.push(forward({ x, W, A, B, alpha }).sub(target).square().sum().item() / (2 * N));
+          A = A.sub(second.dA.mul(rate));
+          if (made("w-moves")) W = W.sub(dy.T.matmul(x).mul(rate));
+          if (made("loss-after")) losses.push(lossOf(forward({ x, W, A, B, alpha }).sub(target)));
         }
         return { losses: tensor(losses), A, B };
       },
@@ -134,6 +139,9 @@ export default defineExercise({
           hint: "Both gradients belong to the same point: compute them before you change anything.",
         },
         { id: "loss-after", says: "Your losses are taken after each change; asked are those before it.", hint: "The first loss is that of the A and B you were given." },
+        { id: "ascends", says: "You added the gradients: the loss grows.", hint: "Descent subtracts." },
+        { id: "w-moves", says: "W moves too.", hint: "Frozen means that W keeps its numbers." },
+        { id: "loss-no-half", says: "Your losses lack the ½.", hint: "L = 1/(2N) Σ (y − target)²." },
         { id: "sum-not-mean", says: "The gradient lacks the 1/N of the loss.", hint: "L = 1/(2N) Σ …: what is dL/dy?", hides: ["all-elements"] },
         { id: "all-elements", says: "The gradient is averaged over all elements; the loss divides by the number of rows only.", hint: "N is x.shape[0]." },
         { id: "factor-2", says: "The gradient is twice too large: the ½ of the loss cancels the 2 of the square.", hint: "d/dy ½ (y − t)² = y − t." },
@@ -155,16 +163,18 @@ export default defineExercise({
       attempt: ({ x, target, W, lr, steps }, made) => {
         const N = x.shape[0];
         const losses: number[] = [];
-        const average = made("all-elements") ? N * target.shape[1] : N;
+        const average = made("sum-not-mean") ? 1 : made("all-elements") ? N * target.shape[1] : N;
         for (let step = 0; step < steps; step++) {
           const error = x.matmul(W.T).sub(target);
           losses.push(error.square().sum().item() / (made("loss-half") ? N : 2 * N));
-          W = W.sub(error.T.matmul(x).mul((lr * (made("factor-2") ? 2 : 1)) / average));
+          W = W.sub(error.T.matmul(x).mul((lr * (made("factor-2") ? 2 : 1) * (made("ascends") ? -1 : 1)) / average));
         }
         return { losses: tensor(losses), W };
       },
       mistakes: [
         { id: "loss-half", says: "Your losses lack the ½.", hint: "L = 1/(2N) Σ (y − target)²." },
+        { id: "ascends", says: "You added the gradient: the loss grows.", hint: "Descent subtracts." },
+        { id: "sum-not-mean", says: "The gradient lacks the 1/N of the loss.", hint: "L = 1/(2N) Σ …: what is dL/dy?", hides: ["all-elements"] },
         { id: "all-elements", says: "The gradient is averaged over all elements; the loss divides by the number of rows only.", hint: "N is x.shape[0]." },
         { id: "factor-2", says: "The gradient is twice too large: the ½ of the loss cancels the 2 of the square.", hint: "d/dy ½ (y − t)² = y − t." },
       ],
@@ -191,7 +201,22 @@ export default defineExercise({
         '  "full, 48 numbers": trainFull(x, target, W, 0.1, 200).losses,',
         '  "LoRA r = 2, 28 numbers": trainLora(x, target, W, start(2), zeros(m, 2), 2, 0.1, 200).losses,',
         '  "LoRA r = 1, 14 numbers": trainLora(x, target, W, start(1), zeros(m, 1), 1, 0.1, 200).losses,',
-        "}, { logY: true });",
+        '}, { title: "200 steps on one task", logY: true });',
+      ].join("\n"),
+    },
+    {
+      type: "markdown",
+      source:
+        "What it saves: the document's two layers, and the paper's layer of the logits. The gradient of $W$ itself, $\\bar y^\\top x$, is never computed; " +
+        "$\\bar y\\,W$ is, for $x$.",
+    },
+    {
+      type: "code",
+      source: [
+        "table([[8, 6, 2], [4096, 4096, 16], [50257, 768, 16]].map(([m, n, r]) => {",
+        "  const { full, lora } = loraCounts(m, n, r);",
+        '  return { m, n, r, "full fine-tuning": full, LoRA: lora, "times fewer": full / lora };',
+        "}));",
       ].join("\n"),
     },
   ],

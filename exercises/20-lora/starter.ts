@@ -1,7 +1,9 @@
 import { type Tensor } from "gradbook";
 
 /** dy [N, m], x [N, n], W [m, n], A [r, n], B [m, r] -> dB [m, r], dA [r, n], dx [N, n]. */
-export function loraBackward(dy: Tensor, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: number): { dB: Tensor; dA: Tensor; dx: Tensor } {
+export function loraBackward(
+  dy: Tensor, x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: number,
+): { dB: Tensor; dA: Tensor; dx: Tensor } {
   throw new Error("not written yet");
 }
 

@@ -22,7 +22,7 @@ export default defineExercise({
   id: "reinforce",
   number: 21,
   title: "REINFORCE: a gradient through a coin toss",
-  source: "math-for-llms, sections 2.5 and 8.3, exercise 8 (a) to (c)",
+  source: "math-for-llms, sections 2.5 and 8.3 and exercise 8 (a) to (c)",
   minutes: 25,
   goal: "You can estimate the gradient of an expectation without differentiating through the sample, and lower its variance without biasing it.",
   hints: [
@@ -43,9 +43,11 @@ export default defineExercise({
         const p = sigma(theta);
         const slope = made("no-slope") ? 1 : made("slope-p") ? p : p * (1 - p);
         const change = made("only-heads") ? l1 : l1 - l0;
+        if (made("expectation")) return { dtheta: p * l1 + (1 - p) * l0 };
         return { dtheta: made("sign") ? -slope * change : slope * change };
       },
       mistakes: [
+        { id: "expectation", says: "You returned the expected cost itself.", hint: "How does it change with θ?", hides: ["*"] },
         { id: "no-slope", says: "You differentiated by p; θ sits inside σ.", hint: "dp/dθ = p (1 − p).", hides: ["slope-p"] },
         { id: "slope-p", says: "You used p as the slope of σ.", hint: "σ' = σ (1 − σ)." },
         { id: "only-heads", says: "The cost of z = 0 is left out.", hint: "When p grows, 1 − p shrinks: l0 enters with a minus." },
@@ -55,14 +57,18 @@ export default defineExercise({
     }),
     part({
       name: "estimator",
-      points: 3,
+      points: 2,
       entry: "estimate",
       draw: (random, instance) => ({ ...drawTosses(random, instance), b: 1 + random.uniform() }),
       call: (student, { theta, z, losses, b }) => ({ gradient: student(theta, z, losses, b) }),
       attempt: ({ theta, z, losses, b }, made) => {
         const p = sigma(theta);
         const base = made("no-baseline") ? 0 : made("baseline-added") ? -b : b;
-        const score = (face: number): number => (made("score-z") ? face : made("score-heads") ? 1 - p : face - p);
+        const score = (face: number): number => {
+          if (made("log-probability")) return Math.log(face ? p : 1 - p);
+          if (made("score-in-p")) return face ? 1 / p : -1 / (1 - p);
+          return made("score-z") ? face : made("score-heads") ? 1 - p : face - p;
+        };
         const terms = z.map((face, i) => (losses[i] - base) * score(face));
         return { gradient: (made("sign") ? -1 : 1) * (made("sum") ? terms.length : 1) * mean(terms) };
       },
@@ -71,6 +77,18 @@ export default defineExercise({
         { id: "baseline-added", says: "You added the baseline.", hint: "It is subtracted: only what is worse or better than b counts." },
         { id: "sign", says: "The sign is wrong: it is a gradient of the cost, not of a reward.", hint: "A step against your result should lower the cost." },
         { id: "sum", says: "You summed over the samples; asked is their mean.", hint: "An expectation is estimated by 1/N Σ." },
+        {
+          id: "log-probability",
+          says: "You multiplied by log p(z); asked is its derivative by θ.",
+          hint: "The score is the slope of the log-probability: z − p.",
+          hides: ["score-in-p", "score-z", "score-heads"],
+        },
+        {
+          id: "score-in-p",
+          says: "You differentiated log p(z) by p, not by θ.",
+          hint: "One factor is missing: dp/dθ = p (1 − p).",
+          hides: ["score-z", "score-heads"],
+        },
         { id: "score-z", says: "You used z itself as the score.", hint: "∇ log p(z) = z − p: tails have a score too.", hides: ["score-heads"] },
         { id: "score-heads", says: "Every toss got the score of heads, 1 − p.", hint: "Where z = 0 the score is −p." },
       ],
@@ -108,11 +126,18 @@ export default defineExercise({
         const N = z.length;
         const total = losses.reduce((a, b) => a + b, 0);
         const base = (i: number): number =>
-          made("own-cost") ? total / N : (total - losses[i]) / (made("not-divided") ? 1 : made("divided-by-n") ? N : N - 1);
+          made("no-baseline") ? 0 : made("own-cost") ? total / N : (total - losses[i]) / (made("not-divided") ? 1 : made("divided-by-n") ? N : N - 1);
         const terms = z.map((face, i) => (losses[i] - base(i)) * (face - p));
-        return { gradient: (made("sign") ? -1 : 1) * (made("sum") ? N : 1) * mean(terms) };
+        const factor = made("sum") ? N : made("mean-of-others") ? N / (N - 1) : 1;
+        return { gradient: (made("sign") ? -1 : 1) * factor * mean(terms) };
       },
       mistakes: [
+        {
+          id: "no-baseline",
+          says: "There is no baseline.",
+          hint: "Each sample's baseline is the mean cost of the others.",
+          hides: ["own-cost", "divided-by-n", "not-divided"],
+        },
         {
           id: "own-cost",
           says: "Your baseline is the mean of all costs, the sample's own included: that shrinks the estimate by (N − 1) / N.",
@@ -122,8 +147,11 @@ export default defineExercise({
         { id: "not-divided", says: "Your baseline is the sum of the other costs, not their mean.", hint: "There are N − 1 others.", hides: ["divided-by-n"] },
         { id: "divided-by-n", says: "There are N − 1 other samples; you divided their sum by N.", hint: "A mean divides by how many it adds." },
         { id: "sign", says: "The sign is wrong: what costs more than the others counts as positive.", hint: "L_i − b_i, times z_i − p." },
-        { id: "sum", says: "You summed over the samples; asked is their mean.", hint: "An expectation is estimated by 1/N Σ." },
+        { id: "sum", says: "You summed over the samples; asked is their mean.", hint: "An expectation is estimated by 1/N Σ.", hides: ["mean-of-others"] },
+        { id: "mean-of-others", says: "You divided the whole sum by N − 1.", hint: "N − 1 belongs to the baseline; the estimate is a mean over all N samples." },
       ],
+      // The mean of all costs as baseline and N − 1 below the sum: another way to write what is asked.
+      equivalent: ["none = own-cost + mean-of-others"],
       noDifferences: "The samples are fixed, so nothing here can be differentiated by θ.",
     }),
     part({
@@ -158,7 +186,7 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "One estimate from 20 tosses, a thousand times, for $L(0) = 2$, $L(1) = 3$: all three have the same mean, the exact gradient. " +
+        "Exercise 8 (c) first: one estimate from 10,000 tosses for $L = z^2$. Then the baselines: one estimate from 20 tosses, a thousand times, for $L(0) = 2$, $L(1) = 3$: all three have the same mean, the exact gradient. " +
         "The baseline decides how far they scatter; where a coin has two costs only, the best one leaves no scatter at all.",
     },
     {
@@ -167,13 +195,17 @@ export default defineExercise({
         "const random = rng(21);",
         "const [theta, l0, l1] = [0.8, 2, 3];",
         "const p = 1 / (1 + Math.exp(-theta));",
-        "const runs = Array.from({ length: 1000 }, () => Array.from({ length: 20 }, () => (random.uniform() < p ? 1 : 0)));",
+        "const sampled = sampledGradient(theta, 1e4, random);",
+        'console.log("L = z²: exact", exactGradient(theta, 0, 1).toFixed(4), " from 10,000 tosses", sampled.toFixed(4));',
+        "const toss = () => (random.uniform() < p ? 1 : 0);",
+        "const runs = Array.from({ length: 1000 }, () => Array.from({ length: 20 }, toss));",
         "const costs = (z: number[]) => z.map((face) => (face ? l1 : l0));",
+        "const exact = exactGradient(theta, l0, l1).toFixed(4);",
         "histogram({",
         '  "no baseline": runs.map((z) => estimate(theta, z, costs(z), 0)),',
         '  "leave one out": runs.map((z) => leaveOneOut(theta, z, costs(z))),',
         '  "best baseline": runs.map((z) => estimate(theta, z, costs(z), bestBaseline(theta, l0, l1))),',
-        "}, { title: `exact: ${exactGradient(theta, l0, l1).toFixed(4)}`, x: \"estimate of the gradient\" });",
+        "}, { title: `A thousand estimates; exact is ${exact}`, x: \"estimate of the gradient\" });",
       ].join("\n"),
     },
   ],

@@ -29,7 +29,7 @@ export default defineExercise({
   id: "straight-through",
   number: 22,
   title: "Straight through a rounding: quantisation-aware training",
-  source: "math-for-llms, sections 2.5, 8.3 and 10 (mistake 9), exercise 8 (d) and (e)",
+  source: 'math-for-llms, sections 2.5 and 8.3, common mistake 9 and exercise 8 (d) and (e); handbook, "Custom backward functions and gradient override"',
   minutes: 20,
   goal: "You can write a straight-through backward that bypasses the rounding and nothing else, and train a quantised layer with it.",
   hints: [
@@ -49,17 +49,19 @@ export default defineExercise({
       },
       call: (student, { w, step, n }) => ({ what: student(w, step, n) }),
       attempt: ({ w, step, n }, made) => {
-        const units = made("no-division") ? w : w.div(step);
+        const scaled = made("no-division") ? w : w.div(step);
+        const units = made("clip-w") && !made("no-division") ? w.clip(-n, n).div(step) : scaled;
         const whole = made("floor") ? units.floor() : units.round();
-        const clipped = made("no-clip") ? whole : made("clip-unsigned") ? whole.clip(0, n) : whole.clip(-n, n);
+        const clipped = made("no-clip") || (made("clip-w") && !made("no-division")) ? whole : made("clip-unsigned") ? whole.clip(0, n) : whole.clip(-n, n);
         return { what: made("no-step") ? clipped : clipped.mul(step) };
       },
       mistakes: [
         { id: "no-clip", says: "Values beyond n steps are not clipped.", hint: "Few bits means few levels: −n to n.", hides: ["clip-unsigned"] },
+        { id: "clip-w", says: "You clipped w itself to ±n.", hint: "n counts steps: first divide and round, then clip.", hides: ["no-clip", "clip-unsigned"] },
         { id: "clip-unsigned", says: "Negative weights are clipped to 0.", hint: "The range is −n to n." },
         { id: "floor", says: "You rounded down; asked is the nearest whole number.", hint: "round, not floor." },
         { id: "no-step", says: "The result is in steps; it must be multiplied by the step again.", hint: "ŵ is close to w." },
-        { id: "no-division", says: "You rounded w itself, not w / step.", hint: "The levels are multiples of the step." },
+        { id: "no-division", says: "You rounded w itself, not w / step.", hint: "The levels are multiples of the step.", hides: ["clip-w"] },
       ],
       noDifferences: "A staircase has slope 0 nearly everywhere: that is the point of the exercise.",
     }),
@@ -72,7 +74,8 @@ export default defineExercise({
       attempt: ({ dwhat, w, step, n }, made) => {
         if (made("true-derivative")) return { dw: dwhat.mul(0) };
         const units = w.div(made("mask-no-step") ? 1 : step);
-        let mask = (made("mask-positive") ? units : units.abs()).le(n);
+        const seen = made("mask-rounded") ? units.round() : units;
+        let mask = (made("mask-positive") ? seen : seen.abs()).le(n);
         if (made("mask-inverted")) mask = mask.neg().add(1);
         if (made("no-clip")) mask = mask.mul(0).add(1);
         const scale = made("times-step") ? step : made("divided-by-step") ? 1 / step : 1;
@@ -84,7 +87,12 @@ export default defineExercise({
           id: "no-clip",
           says: "You bypassed the clip too: weights beyond n steps get a gradient that cannot change their ŵ.",
           hint: "Only the rounding is bypassed. What is the derivative of clip outside of its range?",
-          hides: ["mask-no-step", "mask-positive", "mask-inverted"],
+          hides: ["mask-no-step", "mask-rounded", "mask-positive", "mask-inverted"],
+        },
+        {
+          id: "mask-rounded",
+          says: "Your mask looks at the rounded value.",
+          hint: "In the backward the rounding is skipped, so the clip sees w / step itself: a weight half a step beyond n counts as clipped.",
         },
         { id: "mask-no-step", says: "The mask compares w with n; the clip sees w / step.", hint: "|w / step| ≤ n." },
         { id: "mask-positive", says: "Large negative weights still get a gradient.", hint: "The clip has two ends." },
@@ -139,18 +147,22 @@ export default defineExercise({
         for (let s = 0; s < steps; s++) {
           const what = quantize(w, step, n);
           const error = x.matmul(what.T).sub(target);
-          losses.push(error.square().sum().item() / (2 * N));
+          losses.push(error.square().sum().item() / (made("loss-no-half") ? N : 2 * N));
           const dwhat = (made("unrounded-gradient") ? x.matmul(w.T).sub(target) : error).T.matmul(x).div(made("sum-not-mean") ? 1 : N);
           const dw = made("no-clip") ? dwhat : dwhat.mul(inside(w, step, n));
-          w = (made("moves-rounded") ? what : w).sub(dw.mul(lr));
+          w = (made("moves-rounded") ? what : w).sub(dw.mul((made("ascends") ? -lr : lr) * (made("factor-2") ? 2 : 1)));
         }
-        return { losses: tensor(losses), w };
+        return { losses: tensor(losses), w: made("returns-rounded") ? quantize(w, step, n) : w };
       },
       mistakes: [
         { id: "unrounded-gradient", says: "The gradient is taken with the unrounded w, so the training does not see the rounding.", hint: "Errors come from ŵ; w only keeps the sum of small steps." },
         { id: "moves-rounded", says: "You put the step onto ŵ, and the next rounding takes it away.", hint: "Change the unrounded w." },
         { id: "no-clip", says: "The clip is bypassed in the backward.", hint: "Use your quantizeBackward." },
         { id: "sum-not-mean", says: "The gradient lacks the 1/N of the loss.", hint: "L = 1/(2N) Σ …: what is dL/dy?" },
+        { id: "factor-2", says: "The gradient is twice too large.", hint: "The loss has a ½: what is left of the 2?" },
+        { id: "ascends", says: "You added the gradient: the loss grows.", hint: "Descent subtracts." },
+        { id: "loss-no-half", says: "Your losses lack the ½.", hint: "L = 1/(2N) Σ (y − target)²." },
+        { id: "returns-rounded", says: "You returned ŵ.", hint: "Asked is the unrounded w, which remembers the small steps." },
       ],
       tolerance: { relative: 1e-8, absolute: 1e-11 },
       noDifferences: "A straight-through gradient is a choice, not a derivative.",

@@ -23,7 +23,7 @@ const SHAPES = [[3, 5, 3, 3], [2, 6, 4, 3], [3, 7, 2, 4], [2, 5, 5, 2]];
 const tanhSlope = (y: Tensor): Tensor => y.square().neg().add(1);
 const sigmoidSlope = (y: Tensor): Tensor => y.mul(y.neg().add(1));
 
-type RnnMistake = "no-future" | "no-slope" | "state-after" | "wh-transposed" | "overwritten" | "last-loss" | "wrong-chunk" | "not-cut" | "one-late";
+type RnnMistake = "no-future" | "future-past-slope" | "no-slope" | "not-squared" | "state-after" | "h0-ignored" | "dx-reversed" | "wh-transposed" | "overwritten" | "last-loss" | "wrong-chunk" | "not-cut" | "one-late";
 
 function backward(args: Rnn & { h: Tensor; dh: Tensor }, k: number, made: (m: RnnMistake) => boolean) {
   const { x, h0, h, Wx, Wh, dh } = args;
@@ -33,9 +33,13 @@ function backward(args: Rnn & { h: Tensor; dh: Tensor }, k: number, made: (m: Rn
   let future = zeros(h0.shape);
   for (let t = T - 1; t >= 0; t--) {
     const above = made("last-loss") && t < T - 1 ? zeros(h0.shape) : dh.at(t, 1);
-    const g = above.add(future);
-    const dz = made("no-slope") ? g : g.mul(tanhSlope(h.at(t, 1)));
-    const before = made("state-after") ? h.at(t, 1) : t > 0 ? h.at(t - 1, 1) : h0;
+    const y = h.at(t, 1);
+    const slope = made("not-squared") ? y.neg().add(1) : tanhSlope(y);
+    const late = made("future-past-slope");
+    const g = late ? above : above.add(future);
+    const through = made("no-slope") ? g : g.mul(slope);
+    const dz = late ? through.add(future) : through;
+    const before = made("state-after") ? y : t > 0 ? h.at(t - 1, 1) : made("h0-ignored") ? zeros(h0.shape) : h0;
     const now = [dz.T.matmul(x.at(t, 1)), dz.T.matmul(before), dz.sum(0)];
     sums = made("overwritten") ? now : sums.map((s, i) => s.add(now[i]));
     dx.unshift(dz.matmul(Wx));
@@ -43,6 +47,7 @@ function backward(args: Rnn & { h: Tensor; dh: Tensor }, k: number, made: (m: Rn
     const border = made("one-late") ? t > 0 && (t + 1) % k === 0 : made("wrong-chunk") ? t > 0 && (T - t) % k === 0 : t > 0 && t % k === 0;
     future = made("no-future") || (border && !made("not-cut")) ? zeros(h0.shape) : back;
   }
+  if (made("dx-reversed")) dx.reverse();
   return { dx: stack(dx, 1), dh0: future, dWx: sums[0], dWh: sums[1], db: sums[2] };
 }
 
@@ -59,7 +64,7 @@ export default defineExercise({
   id: "bptt",
   number: 23,
   title: "Backpropagation through time, and the LSTM's additive path",
-  source: "math-for-llms, section 8.1 and mistake 12; backpropagation-reference, gradient flow problems",
+  source: 'math-for-llms, section 8.1 and common mistake 12; reference, "Gradient Flow Problems"',
   minutes: 30,
   goal: "You can unroll a recurrent network backwards, truncate it on purpose, and say why an LSTM's gradient survives where a plain one vanishes.",
   withholds: ["rnn", "lstm", "gru"],
@@ -73,7 +78,7 @@ export default defineExercise({
   parts: [
     part({
       name: "whole",
-      points: 4,
+      points: 3,
       entry: "bptt",
       draw: (random, instance) => makeRnn(random, SHAPES[instance % 4]),
       call: (student, { dh, x, h0, h, Wx, Wh }) => {
@@ -89,11 +94,19 @@ export default defineExercise({
           id: "no-future",
           says: "Nothing comes back from the future: each step only gets the gradient of its own loss.",
           hint: "h_t is used twice: by the loss of step t and by step t + 1.",
-          hides: ["wh-transposed"],
+          hides: ["wh-transposed", "future-past-slope"],
+        },
+        {
+          id: "future-past-slope",
+          says: "What comes from the future is added behind the slope of tanh.",
+          hint: "Both gradients reach h_t: g is their sum, and the whole of g goes through tanh.",
         },
         { id: "last-loss", says: "Only the last step's dh is used; every step has one.", hint: "g_t = dh_t + what comes from t + 1." },
-        { id: "no-slope", says: "The slope of tanh is missing.", hint: "dz = g ⊙ (1 − h²)." },
-        { id: "state-after", says: "dWh is made with h_t; step t read h_{t−1}.", hint: "At the first step that is h0." },
+        { id: "no-slope", says: "The slope of tanh is missing.", hint: "dz = g ⊙ (1 − h²).", hides: ["not-squared", "future-past-slope"] },
+        { id: "not-squared", says: "The square is missing in the slope of tanh.", hint: "dz = g ⊙ (1 − h²)." },
+        { id: "h0-ignored", says: "At the first step dWh is made with zeros.", hint: "Step 1 read h0." },
+        { id: "dx-reversed", says: "dx is in the order of the backward.", hint: "The loop runs from the last step to the first: put each dx_t in front." },
+        { id: "state-after", says: "dWh is made with h_t; step t read h_{t−1}.", hint: "At the first step that is h0.", hides: ["h0-ignored"] },
         { id: "wh-transposed", says: "You went back in time with Whᵀ.", hint: "z = h Whᵀ, so dh = dz Wh. Wh is square: the shape cannot tell you." },
         { id: "overwritten", says: "The weights' gradients are those of the first step only: overwritten, not added up.", hint: "All steps share the weights." },
       ],
@@ -169,7 +182,7 @@ export default defineExercise({
         const slope = made("no-gate-slope") ? () => 1 : sigmoidSlope;
         const blocks = [
           total.mul(g).mul(slope(i)), total.mul(cPrev).mul(slope(f)),
-          total.mul(i).mul(made("g-sigmoid") ? sigmoidSlope(g) : tanhSlope(g)), dh.mul(t).mul(slope(o)),
+          total.mul(i).mul(made("g-sigmoid") ? sigmoidSlope(g) : tanhSlope(g)), dh.mul(made("c-for-tanh") ? c : t).mul(slope(o)),
         ];
         return {
           dcPrev: total.mul(made("wrong-gate") ? i : f),
@@ -180,6 +193,7 @@ export default defineExercise({
         { id: "only-dc", says: "The path from h to c is missing.", hint: "h = o ⊙ tanh(c): c gets a gradient from there too.", hides: ["only-dh", "no-tanh-slope"] },
         { id: "only-dh", says: "The gradient dc from the next step is missing: that is the LSTM's additive path.", hint: "c is used by h and by the next c. Both gradients add up." },
         { id: "no-tanh-slope", says: "From h to c the slope of tanh is missing.", hint: "h = o ⊙ tanh(c): multiply with 1 − tanh²(c)." },
+        { id: "c-for-tanh", says: "The output gate's gradient is made with c; it was multiplied with tanh(c).", hint: "h = o ⊙ tanh(c)." },
         { id: "no-gate-slope", says: "The gates' slopes σ (1 − σ) are missing.", hint: "da is the gradient before the sigmoid." },
         { id: "g-sigmoid", says: "g is a tanh; you used the slope of a sigmoid.", hint: "1 − g²." },
         { id: "wrong-gate", says: "dcPrev goes through the forget gate f, not through i.", hint: "c = f ⊙ cPrev + i ⊙ g." },
@@ -207,8 +221,9 @@ export default defineExercise({
         "const states: Tensor[] = [];",
         "for (let t = 0; t < T; t++) states.push(randn([1, H], random).add(t ? states[t - 1].matmul(Wh.T) : 0).tanh());",
         "// A state with forget gates near 0.97 and no loss on the way: dc comes from the end alone.",
-        "const flat = (value: number) => zeros(1, H).add(value);",
-        "const gates = { i: flat(0.1), f: randn([1, H], random).mul(0.005).add(0.97), g: flat(0.2), o: flat(0.5), c: flat(0.5), cPrev: flat(0.5) };",
+        "const flat = (value: number) => full([1, H], value);",
+        "const f = randn([1, H], random).mul(0.005).add(0.97);",
+        "const gates = { i: flat(0.1), f, g: flat(0.2), o: flat(0.5), c: flat(0.5), cPrev: flat(0.5) };",
         "let dc = randn([1, H], random);",
         "const kept = [dc.norm()];",
         "for (let t = T - 1; t > 0; t--) {",
@@ -218,7 +233,7 @@ export default defineExercise({
         "lines(Array.from({ length: T }, (_, t) => t + 1), {",
         '  "plain RNN": gradientNorms(randn([H], random), concat(states), Wh),',
         '  "LSTM, forget gates near 0.97": kept,',
-        '}, { logY: true, x: "time step t", y: "norm of the gradient with respect to the state" });',
+        '}, { title: "Gradient at the state, from a loss at step 60", logY: true, x: "time step t", y: "norm" });',
       ].join("\n"),
     },
   ],

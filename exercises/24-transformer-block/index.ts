@@ -17,7 +17,7 @@ function drawBlock(random: Rng, [B, T, C, heads]: number[]) {
 const SHAPES = [[2, 4, 4, 2], [1, 3, 6, 3], [2, 5, 3, 1], [3, 2, 4, 2]];
 
 type Mistake =
-  | "skip2" | "skip1" | "dy-into-attention" | "skip1-from-dy" | "norms-swapped" | "norm2-skipped" | "norm1-skipped" | "branch-from-output";
+  | "skip2" | "skip1" | "dy-twice" | "dy-into-attention" | "skip1-from-dy" | "norms-swapped" | "norm2-skipped" | "norm1-skipped" | "branch-from-output";
 
 function backward(args: BlockInputs & { heads: number; dy: Tensor }, made: (m: Mistake) => boolean) {
   const { dy, heads } = args;
@@ -34,7 +34,7 @@ function backward(args: BlockInputs & { heads: number; dy: Tensor }, made: (m: M
   return {
     dW2: contract.dW, db2: contract.db!, dW1: expand.dW, db1: expand.db!, dgamma2: second.dgamma, dbeta2: second.dbeta,
     dWo: attention.dWo, dbo: attention.dbo!, dWqkv: attention.dWqkv, dbqkv: attention.dbqkv!, dgamma1: first.dgamma, dbeta1: first.dbeta,
-    dx: made("skip1") ? back1 : (made("skip1-from-dy") ? dy : dr).add(back1),
+    dx: made("skip1") ? back1 : (made("dy-twice") ? dr.add(dy) : made("skip1-from-dy") ? dy : dr).add(back1),
   };
 }
 
@@ -108,6 +108,12 @@ export default defineExercise({
           id: "skip1",
           says: "The first skip is missing: dx is only what comes back through the attention.",
           hint: "r = x + attention(LN(x)): x gets dr itself, too.",
+          hides: ["skip1-from-dy", "dy-twice"],
+        },
+        {
+          id: "dy-twice",
+          says: "dx contains dy once too often.",
+          hint: "dr brings dy along already.",
           hides: ["skip1-from-dy"],
         },
         {
@@ -144,7 +150,8 @@ export default defineExercise({
         "  const random = rng(24);",
         "  const weight = (...shape: number[]) => randn(shape, random).mul(scale);",
         "  const { cache } = blockForward({",
-        "    x: randn([B, T, C], random), gamma1: ones(C), beta1: zeros(C), Wqkv: weight(3 * C, C), bqkv: zeros(3 * C), Wo: weight(C, C), bo: zeros(C),",
+        "    x: randn([B, T, C], random),",
+        "    gamma1: ones(C), beta1: zeros(C), Wqkv: weight(3 * C, C), bqkv: zeros(3 * C), Wo: weight(C, C), bo: zeros(C),",
         "    gamma2: ones(C), beta2: zeros(C), W1: weight(4 * C, C), b1: zeros(4 * C), W2: weight(C, 4 * C), b2: zeros(C),",
         "  }, heads);",
         "  const dy = randn([B, T, C], random);",
@@ -154,7 +161,10 @@ export default defineExercise({
         "lines(scales, {",
         '  "dx, all of it": parts.map(({ whole }) => whole),',
         '  "what came through the branches": parts.map(({ branches }) => branches),',
-        '}, { logX: true, logY: true, x: "standard deviation of the weights", y: "norm, in units of dy\'s", markers: true });',
+        "}, {",
+        '  title: "What a block adds to the gradient", x: "standard deviation of the weights", y: "norm, relative to dy",',
+        "  logX: true, logY: true, markers: true,",
+        "});",
       ].join("\n"),
     },
   ],

@@ -8,14 +8,16 @@ export type BlockInputs = Record<
 /** Given: the forward, with every layer's cache. */
 export function blockForward(p: BlockInputs, heads: number) {
   const norm1 = layerNorm.forward({ x: p.x, gamma: p.gamma1, beta: p.beta1 });
-  const attend = multiHeadAttention.forward({ x: norm1.y, Wqkv: p.Wqkv, bqkv: p.bqkv, Wo: p.Wo, bo: p.bo }, { heads, causal: true });
+  const { Wqkv, bqkv, Wo, bo } = p;
+  const attend = multiHeadAttention.forward({ x: norm1.y, Wqkv, bqkv, Wo, bo }, { heads, causal: true });
   const r = p.x.add(attend.y);
   const norm2 = layerNorm.forward({ x: r, gamma: p.gamma2, beta: p.beta2 });
   const expand = linear.forward({ x: norm2.y, W: p.W1, b: p.b1 });
   const act = gelu.forward({ x: expand.y });
   const contract = linear.forward({ x: act.y, W: p.W2, b: p.b2 });
   const cache = {
-    norm1: norm1.cache, attend: attend.cache, norm2: norm2.cache, expand: expand.cache, act: act.cache, contract: contract.cache,
+    norm1: norm1.cache, attend: attend.cache,
+    norm2: norm2.cache, expand: expand.cache, act: act.cache, contract: contract.cache,
   };
   return { y: r.add(contract.y), cache };
 }

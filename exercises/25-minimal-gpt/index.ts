@@ -1,7 +1,7 @@
 /** Exercise 25: the paper's GPT, every gradient from the loss to the tokens, and its parameter counts. */
 import { layerNorm, linear, oneHot, randn, transformerBlock, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { softmax } from "../reference/attention";
+import { softmax } from "../reference";
 import { gptForward, type BlockParameters, type GptParameters } from "./starter";
 
 type Model = Record<"E" | "P" | "gamma" | "beta" | "W" | "b", Tensor> & { blocks: readonly BlockParameters[]; ids: readonly number[][]; targets: readonly number[][]; heads: number };
@@ -39,7 +39,7 @@ function logitsGradient(logits: Tensor, targets: readonly number[][], made: (m: 
 }
 
 type Mistake =
-  | "norm-skipped" | "head-to-all" | "forward-order" | "list-reversed" | "overwritten" | "first-sequence" | "positions-mean" | "token-counts";
+  | "norm-skipped" | "head-to-all" | "forward-order" | "list-reversed" | "overwritten" | "first-sequence" | "positions-mean";
 
 function backward(model: Model, made: (m: Mistake) => boolean): Record<string, Tensor> {
   const { cache } = run(model);
@@ -50,7 +50,7 @@ function backward(model: Model, made: (m: Mistake) => boolean): Record<string, T
   const out: Record<string, Tensor> = { dW: head.dW, db: head.db!, dgamma: norm.dgamma, dbeta: norm.dbeta };
   const order = cache.blocks.map((_, l) => l);
   if (!made("forward-order")) order.reverse();
-  order.forEach((l, n) => {
+  order.forEach((l) => {
     const { dx, ...gradients } = transformerBlock.backward(made("head-to-all") ? top : dh, cache.blocks[l]);
     dh = dx;
     const place = made("list-reversed") ? order.length - 1 - l : l;
@@ -74,7 +74,7 @@ export default defineExercise({
   id: "minimal-gpt",
   number: 25,
   title: "The minimal GPT: every parameter's gradient",
-  source: "arXiv 2512.23329, the GPT-like network; math-for-llms, sections 5.3, 5.6 and 9.1",
+  source: "arXiv 2512.23329, the GPT-like network and its parameter counts; math-for-llms, sections 5.3, 5.6 and 9.1",
   minutes: 30,
   goal: "You can compute every gradient of a GPT, from the loss to the token table, and count its parameters.",
   withholds: ["Gpt", "gpt", "gptShapes", "blockShapes", "softmaxCrossEntropy", "embedding"],
@@ -113,7 +113,7 @@ export default defineExercise({
     }),
     part({
       name: "every gradient",
-      points: 7,
+      points: 6,
       entry: "gptBackward",
       also: ["gptForward"],
       draw: (random, instance) => {
@@ -161,13 +161,15 @@ export default defineExercise({
       attempt: ({ V, C, T, L }, made) => {
         const bias = made("no-biases") ? (out: number, into: number) => out * into : linearLayer;
         const attention = bias(3 * C, C) + (made("no-projection") ? 0 : bias(C, C));
-        const block = (made("no-norms") ? 0 : 4 * C) + attention + bias(4 * C, C) + bias(C, 4 * C);
+        const block = (made("no-norms") ? 0 : made("one-norm") ? 2 * C : 4 * C) + attention + bias(4 * C, C) + bias(C, 4 * C);
         const head = made("tied") ? 0 : bias(V, C);
-        return { parameters: V * C + (made("no-positions") ? 0 : T * C) + L * block + (made("no-norms") ? 0 : 2 * C) + head };
+        return { parameters: V * C + (made("no-positions") ? 0 : T * C) + L * block + (made("no-norms") || made("no-final-norm") ? 0 : 2 * C) + head };
       },
       mistakes: [
         { id: "no-biases", says: "The biases are not counted.", hint: "Every linear layer has one of length out." },
-        { id: "no-norms", says: "The norms' gamma and beta are not counted.", hint: "2C a norm; two a block and one at the end." },
+        { id: "no-norms", says: "The norms' gamma and beta are not counted.", hint: "2C a norm; two a block and one at the end.", hides: ["one-norm", "no-final-norm"] },
+        { id: "one-norm", says: "You counted one norm a block.", hint: "A block has a norm before the attention and one before the MLP." },
+        { id: "no-final-norm", says: "The norm after the last block is not counted.", hint: "The logits read LN(h_L)." },
         { id: "no-positions", says: "The table of positions is not counted.", hint: "P is [T, C]." },
         { id: "tied", says: "The layer of the logits is not counted; it is not tied to E here.", hint: "W is [V, C] and b is [V]." },
         { id: "no-projection", says: "The attention's output projection Wo, bo is not counted.", hint: "Four linear layers a block: Wqkv, Wo, W1, W2." },
@@ -194,7 +196,9 @@ export default defineExercise({
         "  }],",
         "};",
         "const descend = (tensors: Record<string, any>, gradients: Record<string, any>) => {",
-        '  for (const name of Object.keys(tensors)) if (name !== "blocks") tensors[name] = tensors[name].sub(gradients[`d${name}`].mul(0.5));',
+        "  for (const name of Object.keys(tensors)) {",
+        '    if (name !== "blocks") tensors[name] = tensors[name].sub(gradients[`d${name}`].mul(0.5));',
+        "  }",
         "};",
         "const losses: number[] = [];",
         "for (let step = 0; step < 120; step++) {",
@@ -207,7 +211,7 @@ export default defineExercise({
         "  descend(p, g);",
         "  p.blocks.forEach((block, l) => descend(block, g.dblocks[l]));",
         "}",
-        "lossCurve(losses);",
+        'lossCurve(losses, { title: "A GPT learns to count", y: "cross-entropy a token, in nats" });',
       ].join("\n"),
     },
   ],

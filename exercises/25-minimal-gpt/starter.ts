@@ -32,7 +32,9 @@ export function logitsGradient(logits: Tensor, targets: number[][]): Tensor {
 /** Every parameter's gradient. */
 export function gptBackward(
   cache: GptCache,
-): Record<"dE" | "dP" | "dgamma" | "dbeta" | "dW" | "db", Tensor> & { dblocks: Record<`d${keyof BlockParameters}`, Tensor>[] } {
+): Record<"dE" | "dP" | "dgamma" | "dbeta" | "dW" | "db", Tensor> & {
+  dblocks: Record<`d${keyof BlockParameters}`, Tensor>[];
+} {
   throw new Error("not written yet");
 }
 

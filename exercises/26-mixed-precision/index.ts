@@ -20,13 +20,17 @@ function drawTask(random: Rng, instance: number) {
   };
 }
 
-type GradientMistake = "scaled-late" | "weights-not-rounded" | "outputs-not-rounded" | "rounded-after" | "not-unscaled" | "no-mean";
+type GradientMistake = "scaled-late" | "weights-not-rounded" | "outputs-not-rounded" | "dy-not-rounded" | "gradient-not-rounded" | "rounded-after" | "not-unscaled" | "no-mean";
 
 function gradient(x: Tensor, w: Tensor, target: Tensor, S: number, made: (m: GradientMistake) => boolean) {
   const product = x.matmul((made("weights-not-rounded") ? w : half(w)).T);
   const y = made("outputs-not-rounded") ? product : half(product);
   const error = y.sub(target).div(made("no-mean") ? 1 : x.shape[0]);
-  const scaled = made("scaled-late") ? half(half(half(error).T.matmul(x)).mul(S)) : half(half(error.mul(S)).T.matmul(x));
+  const roundedDy = (t: Tensor): Tensor => (made("dy-not-rounded") ? t : half(t));
+  const rounded = (t: Tensor): Tensor => (made("gradient-not-rounded") ? t : half(t));
+  const scaled = made("scaled-late")
+    ? rounded(rounded(roundedDy(error).T.matmul(x)).mul(S))
+    : rounded(roundedDy(error.mul(S)).T.matmul(x));
   const dw = made("not-unscaled") ? scaled : scaled.div(S);
   return { scaled, dw: made("rounded-after") ? half(dw) : dw };
 }
@@ -37,7 +41,7 @@ export default defineExercise({
   id: "mixed-precision",
   number: 26,
   title: "Mixed precision: loss scaling and master weights",
-  source: "math-for-llms, section 7.4; backpropagation-handbook, section 6",
+  source: "math-for-llms, section 7.4; handbook, section 6",
   minutes: 25,
   goal: "You can run a backward pass in 16 bits without losing small gradients, notice overflow, and keep weights that remember small steps.",
   withholds: ["masterWeights", "lossScaler"],
@@ -68,6 +72,8 @@ export default defineExercise({
         },
         { id: "weights-not-rounded", says: "The forward used w itself, not its float16 copy.", hint: "ŵ = half(w)." },
         { id: "outputs-not-rounded", says: "y is not rounded to float16.", hint: "Every result of the forward is a float16." },
+        { id: "dy-not-rounded", says: "dy is not rounded to float16.", hint: "dy = half(S / N · (y − target))." },
+        { id: "gradient-not-rounded", says: "The scaled gradient is not rounded to float16.", hint: "dw_S = half(dyᵀ x).", hides: ["scaled-late"] },
         { id: "rounded-after", says: "dw is rounded to float16 after the division by S, and vanishes after all.", hint: "Unscaling happens in float32." },
         { id: "not-unscaled", says: "dw is still S times too large.", hint: "Divide by S after the backward.", hides: ["rounded-after"] },
         { id: "no-mean", says: "The 1/N of the loss is missing.", hint: "dy = half(S / N · (y − target))." },
@@ -176,6 +182,7 @@ export default defineExercise({
             const next = made("ascends") ? w.add(update) : w.sub(update);
             w = made("weights-in-half") ? half(next) : next;
           } else {
+            if (made("updates-anyway")) w = w.sub(dw.mul(lr));
             if (!made("scale-kept")) S /= 2;
             skipped++;
             if (made("skips-two")) step++;
@@ -187,6 +194,12 @@ export default defineExercise({
         { id: "weights-in-half", says: "The weights are rounded to float16 after each step, which takes the step away again.", hint: "Near 1 the next float16 is 0.001 away; lr · dw is smaller.", hides: ["gradient-rounded"] },
         { id: "gradient-rounded", says: "The update lr · dw is rounded to float16.", hint: "Everything that touches the master weights is float32." },
         { id: "scale-kept", says: "After an overflow S stays the same, so every following step overflows too.", hint: "Halve S when a step is skipped.", hides: ["weights-in-half", "gradient-rounded", "ascends"] },
+        {
+          id: "updates-anyway",
+          says: "You changed w in a step that had overflowed: from then on it is infinite or NaN.",
+          hint: "An overflow leaves w as it is.",
+          hides: ["weights-in-half", "gradient-rounded", "ascends"],
+        },
         { id: "skips-two", says: "After an overflow you skip one step more.", hint: "The next step tries again with the halved S." },
         { id: "ascends", says: "You added the gradient: the loss grows.", hint: "Descent subtracts." },
       ],
@@ -204,7 +217,8 @@ export default defineExercise({
       type: "code",
       source: [
         "const random = rng(26);",
-        "const half16: Half = (x) => (typeof x === \"number\" ? roundTo(x, float16) : castThrough(x as Tensor, float16)) as typeof x;",
+        "const half16: Half = (x) =>",
+        '  (typeof x === "number" ? roundTo(x, float16) : castThrough(x as Tensor, float16)) as typeof x;',
         "const x = half16(randn([16, 8], random).mul(2e-4));",
         "const [w, target] = [randn([8, 8], random), half16(randn([16, 8], random).mul(2e-4))];",
         "const exponents = Array.from({ length: 41 }, (_, i) => i);",
@@ -212,7 +226,8 @@ export default defineExercise({
         "  const { scaled } = scaledGradient(half16, x, w, target, 2 ** e);",
         "  return (100 * Array.from(scaled.data).filter((g) => g !== 0 && Number.isFinite(g)).length) / scaled.size;",
         "});",
-        'lines(exponents, alive, { x: "log2 of the loss scale", y: "gradients neither 0 nor infinite, %", markers: true });',
+        'const title = "Gradients that are neither 0 nor infinite";',
+        'lines(exponents, alive, { title, x: "log2 of the loss scale", y: "% of the gradients", markers: true });',
       ].join("\n"),
     },
   ],

@@ -4,7 +4,9 @@ import { type Tensor } from "gradbook";
 export type Half = <T extends Tensor | number>(x: T) => T;
 
 /** x [N, in], w [out, in], target [N, out] -> the scaled gradient of w, in float16, and the true one, unscaled. */
-export function scaledGradient(half: Half, x: Tensor, w: Tensor, target: Tensor, S: number): { scaled: Tensor; dw: Tensor } {
+export function scaledGradient(
+  half: Half, x: Tensor, w: Tensor, target: Tensor, S: number,
+): { scaled: Tensor; dw: Tensor } {
   throw new Error("not written yet");
 }
 
@@ -14,7 +16,9 @@ export function isFinite16(gradients: Tensor[]): number {
 }
 
 /** The loss scale after a step: finite is 1, or 0 after an overflow. */
-export function updateScale(state: { S: number; good: number }, finite: number, growthInterval: number): { S: number; good: number } {
+export function updateScale(
+  state: { S: number; good: number }, finite: number, growthInterval: number,
+): { S: number; good: number } {
   throw new Error("not written yet");
 }
 

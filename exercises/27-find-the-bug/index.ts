@@ -1,7 +1,7 @@
 /** Exercise 27: twelve backwards, each with one of the usual mistakes, to be found by gradient check and mended. */
 import { oneHot, randn, zeros, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
-import { rowSum, rows, softmax, sumRows, weightGradient, weights } from "../reference/attention";
+import { rowSum, rows, softmax, sumRows, weightGradient, weights } from "../reference";
 
 const EPSILON = 1e-5;
 /** Square first: there the shape gives nothing away. */
@@ -20,7 +20,7 @@ export default defineExercise({
   id: "find-the-bug",
   number: 27,
   title: "Find the bug: twelve broken backwards",
-  source: "math-for-llms, section 10 and appendix I.2; backpropagation-handbook, section 2",
+  source: "math-for-llms, section 10 and appendices D, I.2 and I.3; handbook, section 2",
   minutes: 30,
   goal: "You can find a silent mistake in a backward with a gradient check and recognise the usual ones by their signature.",
   hints: [
@@ -358,7 +358,8 @@ export default defineExercise({
     {
       type: "markdown",
       source:
-        "All of them against finite differences: 0 is right. Run this again after each repair. The ratio is the gradient's norm over that of the finite differences.",
+        "Eleven of them against finite differences: 0 is right. Run this again after each repair. The ratio is the gradient's norm over that of the finite differences. " +
+        "(The twelfth is no gradient: the norm after clipping should be what was asked for.)",
     },
     {
       type: "code",
@@ -389,9 +390,12 @@ export default defineExercise({
         '  ["10 lookup", lookupBackward(dy, ids, 5), paired((a) => oneHot(ids, 5).matmul(a)), normal(5, 3)],',
         '  ["11 dropout", dropoutBackward(dy, mask, 0.25), paired((a) => a.mul(mask).div(0.75)), x],',
         "];",
+        "const norms = clipGradients([dy, W], 1).map((g) => g.norm());",
+        'console.log("12 clipping: the norm after clipping to 1 is", Math.hypot(...norms));',
         "table(found.map(([name, gradient, forward, at]) => {",
         "  const difference = numericalGradient(forward, at);",
-        "  return { name, error: gradient.sub(difference).norm() / difference.norm(), ratio: gradient.norm() / difference.norm() };",
+        "  const [error, norm] = [gradient.sub(difference).norm(), difference.norm()];",
+        "  return { name, error: error / norm, ratio: gradient.norm() / norm };",
         "}));",
       ].join("\n"),
     },

@@ -109,9 +109,19 @@ describe.each(chosen.map((exercise) => [exercise.folder, exercise] as const))("%
     for (const text of [exercise.starter, exercise.solution]) {
       expect(text).not.toMatch(/^(import|export)\b/m);
     }
+    // What JupyterLab shows beside its sidebar on a screen 1366 pixels wide.
+    const cells = [exercise.starter, exercise.solution, ...(exercise.after ?? []).filter(({ type }) => type === "code").map(({ source }) => source)];
+    expect(cells.flatMap((cell) => cell.split("\n")).filter((line) => line.length > 118)).toEqual([]);
     for (const { mistakes } of exercise.parts) {
       for (const { says, hint } of mistakes) for (const text of [says, hint]) expect(text).toMatch(/[.?!]$/);
     }
+  });
+
+  it("says in its statement what each part is worth", () => {
+    // "| 2 |" or "| 1 + 1 |" at the end of a table's row, or "(2 points)" behind a name.
+    const worth = [...exercise.statement.matchAll(/\| ([\d +]+) \|$|\((\d+) points?\)/gm)].flatMap(([, row, name]) => (row ?? name).split("+").map(Number));
+    expect(worth.reduce((sum, points) => sum + points, 0)).toBe(exercise.points);
+    for (const { entry } of exercise.parts) expect(exercise.statement).toContain(entry);
   });
 
   it("is not attempted as shipped", async () => {

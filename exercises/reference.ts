@@ -1,4 +1,4 @@
-/** What several exercises' references share: softmax over the last axis, attention weights, heads. */
+/** What the references of several exercises share. */
 import { tensor, zeros, type Tensor } from "gradbook";
 
 /** Softmax over the last axis, shifted by each row's maximum. */
@@ -7,9 +7,9 @@ export function softmax(s: Tensor): Tensor {
   return e.div(e.sum(-1, true));
 }
 
-/** [T, T], 0 where key j <= query i and -Infinity above the diagonal. */
-export function causalMask(T: number): Tensor {
-  return tensor(Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => (j > i ? -Infinity : 0))));
+/** [T, T], 0 where key j <= query i and -Infinity above the diagonal; `from` = 0 masks the diagonal too. */
+export function causalMask(T: number, from = 1): Tensor {
+  return tensor(Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => (j >= i + from ? -Infinity : 0))));
 }
 
 /** softmax(q kᵀ / √d), masked where causal: q, k [..., T, d] -> [..., T, T]. */
@@ -17,6 +17,9 @@ export function weights(q: Tensor, k: Tensor, causal: boolean): Tensor {
   const s = q.matmul(k.T).div(Math.sqrt(q.shape.at(-1)!));
   return softmax(causal ? s.add(causalMask(q.shape.at(-2)!)) : s);
 }
+
+/** softmax's backward on each row, from its value p: P ⊙ (dP - the row's sum of P ⊙ dP), both of one shape. */
+export const softmaxBackward = (p: Tensor, dp: Tensor): Tensor => p.mul(dp.sub(rowSum(p.mul(dp))));
 
 /** Sum over the last axis, kept: the row-wise correction of softmax's backward. */
 export const rowSum = (x: Tensor): Tensor => x.sum(-1, true);
@@ -32,6 +35,9 @@ export function mergeHeads(x: Tensor): Tensor {
   const [B, H, T, dh] = x.shape;
   return x.transpose([0, 2, 1, 3]).reshape(B, T, H * dh);
 }
+
+/** [m], [n] -> [m, n]. */
+export const outer = (column: Tensor, row: Tensor): Tensor => column.reshape(-1, 1).matmul(row.reshape(1, -1));
 
 /** Sums over every axis but the last: [..., n] -> [n]. */
 export function sumRows(x: Tensor): Tensor {

@@ -214,12 +214,20 @@ function drawBars(traces: { trace: BarTrace; color: string }[], X: Projection, Y
   }).join("")).join("");
 }
 
+/** The corners of the line around a histogram's bars, from the floor to the floor; between two of them it goes across, then up or down. */
+export function outline(trace: HistogramTrace): [x: number, y: number][] {
+  const bars = bin(trace);
+  if (bars.length === 0) return [];
+  const last = bars.at(-1)!;
+  return [[bars[0]!.from, 0], ...bars.map((b): [number, number] => [b.from, b.height]), [last.to, last.height], [last.to, 0]];
+}
+
 function drawHistogram(trace: HistogramTrace, color: string, X: Projection, Y: Projection, floor: number): string {
-  return bin(trace).map((b) => {
-    const [left, right, top] = [X.of(b.from), X.of(b.to), Y.of(b.height)];
-    if (left === undefined || right === undefined || top === undefined) return "";
-    return `<rect x="${r(left)}" y="${r(top)}" width="${r(Math.max(0.5, right - left - 0.5))}" height="${r(floor - top)}" fill="${color}" fill-opacity="${trace.opacity ?? 0.8}"/>`;
+  const path = outline(trace).map(([x, y], i) => {
+    const [px, py] = [X.of(x)!, Y.of(y) ?? floor];
+    return i === 0 ? `M${r(px)} ${r(py)}` : `H${r(px)}V${r(py)}`;
   }).join("");
+  return `<path d="${path}" fill="${color}" fill-opacity="0.3" stroke="${color}" stroke-width="1.5"/>`;
 }
 
 /** The range a heat map's colours stand for: as given, else the data's. */
@@ -236,23 +244,30 @@ function drawHeatmap(trace: HeatmapTrace, box: Box, X: Projection, Y: Projection
   const [rows, columns] = [trace.z.length, trace.z[0]?.length ?? 0];
   const [w, h] = [box.w / Math.max(1, columns), box.h / Math.max(1, rows)];
   const gap = Math.min(w, h) > 18 ? (trace.xgap ?? 1) : 0;
-  const out: string[] = [];
+  // One path a colour, of 64: many cells would make a large picture otherwise.
+  const cells = new Map<string, string[]>();
+  const labels: string[] = [];
   trace.z.forEach((row, i) => row.forEach((v, j) => {
     const [cx, cy] = [X.of(trace.x?.[j] ?? j), Y.of(trace.y?.[i] ?? i)];
     if (v === null || cx === undefined || cy === undefined) return;
-    const fill = colorAt(scale, (v - lo) / (hi - lo));
-    out.push(`<rect x="${r(cx - w / 2)}" y="${r(cy - h / 2)}" width="${r(w - gap)}" height="${r(h - gap)}" fill="${fill}" shape-rendering="crispEdges"/>`);
+    const fill = colorAt(scale, Math.round(((v - lo) / (hi - lo)) * 64) / 64);
+    const path = cells.get(fill) ?? [];
+    cells.set(fill, path);
+    path.push(`M${r(cx - w / 2)} ${r(cy - h / 2)}h${r(w - gap)}v${r(h - gap)}h${r(gap - w)}z`);
     const label = trace.text?.[i]?.[j];
-    if (label && w > label.length * 6 && h > 13) out.push(text(cx, cy + 4, label, { size: 11, color: inkOn(fill) }));
+    if (label && w > label.length * 6 && h > 13) labels.push(text(cx, cy + 4, label, { size: 11, color: inkOn(fill) }));
   }));
+  const out = [...cells].map(([fill, path]) => `<path d="${path.join("")}" fill="${fill}" shape-rendering="crispEdges"/>`);
+  out.push(...labels);
   if (trace.showscale !== false) {
-    const [left, steps] = [box.x + box.w + 12, 40];
+    const [thick, steps] = [trace.colorbar?.thickness ?? 12, 40];
+    const left = box.x + box.w + thick;
     for (let i = 0; i < steps; i++) {
       const y = box.y + box.h - ((i + 1) / steps) * box.h;
-      out.push(`<rect x="${r(left)}" y="${r(y)}" width="12" height="${r(box.h / steps + 0.6)}" fill="${colorAt(scale, (i + 0.5) / steps)}"/>`);
+      out.push(`<rect x="${r(left)}" y="${r(y)}" width="${thick}" height="${r(box.h / steps + 0.6)}" fill="${colorAt(scale, (i + 0.5) / steps)}"/>`);
     }
     for (const tick of linearTicks(lo, hi, 4)) {
-      out.push(text(left + 16, box.y + box.h - ((tick.at - lo) / (hi - lo)) * box.h + 4, tick.label, { size: 10, anchor: "start" }));
+      out.push(text(left + thick + 4, box.y + box.h - ((tick.at - lo) / (hi - lo)) * box.h + 4, tick.label, { size: 10, anchor: "start" }));
     }
     if (trace.colorbar?.title) out.push(text(left, box.y - 6, trace.colorbar.title.text, { size: 10, anchor: "start" }));
   }
@@ -327,19 +342,17 @@ export function toSvg(data: Trace[], layout: Layout): string {
       if (yaxis.title) out.push(text(box.x - (square ? 34 : 52), box.y + box.h / 2, yaxis.title.text, { size: 12, rotate: -90 }));
     }
 
+    for (const { trace } of members) if (trace.type === "heatmap") out.push(drawHeatmap(trace, box, X, Y));
     // Nothing is cut off unless a range was asked for; an <svg> clips without an id that other pictures could share.
     const cut = Boolean(xaxis.range ?? yaxis.range);
     if (cut) out.push(`<svg x="${r(box.x - 4)}" y="${r(box.y - 4)}" width="${r(box.w + 8)}" height="${r(box.h + 8)}" viewBox="${r(box.x - 4)} ${r(box.y - 4)} ${r(box.w + 8)} ${r(box.h + 8)}">`);
     const bars = members.filter((m): m is { trace: BarTrace; color: string } => m.trace.type === "bar");
-    const heats: string[] = [];
     if (bars.length > 0) out.push(drawBars(bars, X, Y, floor, layout));
     for (const { trace, color } of members) {
       if (trace.type === "histogram") out.push(drawHistogram(trace, color, X, Y, floor));
       else if (trace.type === "scatter") out.push(drawScatter(trace, color, X, Y, floor));
-      else if (trace.type === "heatmap") heats.push(drawHeatmap(trace, box, X, Y));
     }
     if (cut) out.push("</svg>");
-    out.push(...heats);
     if (!square && xaxis.visible !== false) out.push(`<path d="M${r(box.x)} ${r(box.y)}V${r(floor)}H${r(box.x + box.w)}" fill="none" stroke="${INK}"/>`);
     for (const note of layout.annotations ?? []) {
       if (note.xref !== xid || note.yref !== yid) continue;

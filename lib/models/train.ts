@@ -3,6 +3,7 @@ import { checkInterrupt } from "../interrupt";
 import type { Optimizer } from "../optim";
 import { constantSchedule, type Schedule } from "../schedules";
 import { Tensor, type Rng } from "../tensor";
+import { GpuTensor, gpuScope } from "../webgpu";
 import type { Gpt, Named } from "./gpt";
 
 /** A random batch of windows of `ids`: inputs [batch, tokens], and the same moved on by one as targets. */
@@ -40,30 +41,64 @@ export interface TrainStep {
   readonly norms: Record<string, number>;
 }
 
+/** Steps to be walked with `for`, or on any device with `for await`. */
+export type Training = Generator<TrainStep, void, void> & AsyncIterable<TrainStep>;
+
 /**
- * Next-token training as a generator: each turn of the loop is one step, so a notebook can plot or stop between them.
+ * Next-token training: each turn of the loop is one step, so a notebook can plot or stop between them.
  *
  * ```ts
  * for (const { step, loss, norms } of train(model, ids, { steps: 200, optimizer: adamW({ lr: 3e-3 }), rng: rng(1) })) ...
  * ```
+ *
+ * On device "webgpu" walk it with `for await`: numbers come back from a GPU only to those who wait. The forward and the
+ * backward run there, the optimiser here.
  */
-export function* train(model: Gpt, ids: Int32Array, options: TrainOptions): Generator<TrainStep, void, void> {
+export function train(model: Gpt, ids: Int32Array, options: TrainOptions): Training {
   const { steps, optimizer, rng, batch = 8, tokens = model.config.context, schedule = constantSchedule, clip = 1 } = options;
   const base = optimizer.lr;
-  try {
-    for (let step = 0; step < steps; step++) {
-      checkInterrupt();
-      const { inputs, targets } = sampleBatch(ids, batch, tokens, rng);
-      const { loss, cache } = model.forward(inputs, targets);
-      const raw = model.backward(cache);
-      const { gradients, norm } = clipGlobalNorm(raw, clip);
-      optimizer.lr = base * schedule(step);
-      optimizer.step(model.trainable, gradients);
-      yield { step, loss, lr: optimizer.lr, norm, norms: normsByLayer(raw) };
+  const forwardAndBackward = (): { loss: Tensor; gradients: Named } => {
+    checkInterrupt();
+    const { inputs, targets } = sampleBatch(ids, batch, tokens, rng);
+    const { lossTensor, cache } = model.forward(inputs, targets);
+    return { loss: lossTensor!, gradients: model.backward(cache) };
+  };
+  const update = (step: number, loss: Tensor, raw: Named): TrainStep => {
+    const { gradients, norm } = clipGlobalNorm(raw, clip);
+    optimizer.lr = base * schedule(step);
+    optimizer.step(model.trainable, gradients);
+    return { step, loss: loss.item(), lr: optimizer.lr, norm, norms: normsByLayer(raw) };
+  };
+  function* here(): Generator<TrainStep, void, void> {
+    try {
+      for (let step = 0; step < steps; step++) {
+        const { loss, gradients } = forwardAndBackward();
+        yield update(step, loss, gradients);
+      }
+    } finally {
+      optimizer.lr = base;
     }
-  } finally {
-    optimizer.lr = base;
   }
+  async function* anywhere(): AsyncGenerator<TrainStep, void, void> {
+    try {
+      for (let step = 0; step < steps; step++) {
+        const { loss, gradients } = gpuScope(forwardAndBackward);
+        const back = Object.entries(gradients).map(async ([name, g]): Promise<[string, Tensor]> => [name, await onCpu(g)]);
+        yield update(step, await onCpu(loss), Object.fromEntries(await Promise.all(back)));
+      }
+    } finally {
+      optimizer.lr = base;
+    }
+  }
+  return Object.assign(here(), { [Symbol.asyncIterator]: anywhere });
+}
+
+/** A tensor's numbers where JavaScript can read them; what was on the GPU is freed there. */
+async function onCpu(t: Tensor): Promise<Tensor> {
+  if (!(t instanceof GpuTensor)) return t;
+  const numbers = await t.read();
+  t.dispose();
+  return numbers;
 }
 
 /** Gradient norms gathered by layer, in the order of the forward pass. */

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import path from "node:path";
 import {
   adamW, attention, device, embedding, flashAttention, gpt, layerNorm, linear, maxPool2d, mse, randn, relu, rng, softmax, softmaxCrossEntropy, SparseRows,
-  tensor, Tensor, transformerBlock, type AnyLayer,
+  tensor, Tensor, train, transformerBlock, type AnyLayer,
 } from "../../../lib";
 import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
@@ -232,6 +232,26 @@ describe("the minimal GPT", () => {
     } finally {
       device(before);
     }
+  });
+});
+
+describe("training the minimal GPT", () => {
+  gpuIt(`walked with for await, loses what it loses in plain TypeScript ${needs}`, async () => {
+    const ids = Int32Array.from({ length: 300 }, (_, i) => (i * i) % 11);
+    const losses = async (where: "cpu" | "webgpu"): Promise<number[]> => {
+      const before = device(where);
+      try {
+        const model = gpt({ vocabulary: 11, context: 7, width: 8, heads: 2, blocks: 1 }, rng(3), { std: 0.3, dtype: "float32" });
+        const found: number[] = [];
+        for await (const { loss } of train(model, ids, { steps: 4, batch: 2, rng: rng(5), optimizer: adamW({ lr: 0.02 }) })) found.push(loss);
+        return found;
+      } finally {
+        device(before);
+      }
+    };
+    const [here, there] = [await losses("cpu"), await losses("webgpu")];
+    expect(here[3]).toBeLessThan(here[0]!);
+    there.forEach((loss, i) => expect(loss).toBeCloseTo(here[i]!, 3));
   });
 });
 

@@ -58,6 +58,12 @@ test.each([...built.keys()].filter(isTheory))("%s says what it reproduces and wh
   expect(pictures.length).toBeGreaterThanOrEqual(3);
 });
 
+test("code of theory notebooks fits the first screen of a laptop, side bar open: at most 120 characters a line", () => {
+  const long = [...built].filter(([name]) => isTheory(name)).flatMap(([name, book]) =>
+    book.cells.flatMap(({ cell_type, id, source }) => (cell_type === "code" ? source.filter((line) => line.trimEnd().length > 120).map((line) => `${name} ${id}: ${line}`) : [])));
+  expect(long).toEqual([]);
+});
+
 test("every figure has a twin for front ends without plotly, and labelled axes", () => {
   for (const name of [...built.keys()].filter(isTheory)) {
     for (const { outputs = [], id } of onDisk(name).cells) {

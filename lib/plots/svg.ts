@@ -244,20 +244,24 @@ function drawHeatmap(trace: HeatmapTrace, box: Box, X: Projection, Y: Projection
   const [rows, columns] = [trace.z.length, trace.z[0]?.length ?? 0];
   const [w, h] = [box.w / Math.max(1, columns), box.h / Math.max(1, rows)];
   const gap = Math.min(w, h) > 18 ? (trace.xgap ?? 1) : 0;
-  // One path a colour, of 64: many cells would make a large picture otherwise.
-  const cells = new Map<string, string[]>();
+  // One path a colour, of 64, and one rectangle for neighbours alike: many cells would make a large picture otherwise.
+  const cells = new Map<string, { x: number; y: number; w: number }[]>();
   const labels: string[] = [];
   trace.z.forEach((row, i) => row.forEach((v, j) => {
     const [cx, cy] = [X.of(trace.x?.[j] ?? j), Y.of(trace.y?.[i] ?? i)];
     if (v === null || cx === undefined || cy === undefined) return;
     const fill = colorAt(scale, Math.round(((v - lo) / (hi - lo)) * 64) / 64);
-    const path = cells.get(fill) ?? [];
-    cells.set(fill, path);
-    path.push(`M${r(cx - w / 2)} ${r(cy - h / 2)}h${r(w - gap)}v${r(h - gap)}h${r(gap - w)}z`);
+    const own = cells.get(fill) ?? [];
+    cells.set(fill, own);
+    const last = own.at(-1);
+    const [x, y] = [cx - w / 2, cy - h / 2];
+    if (gap === 0 && last?.y === y && Math.abs(last.x + last.w - x) < 1e-6) last.w += w;
+    else own.push({ x, y, w: w - gap });
     const label = trace.text?.[i]?.[j];
     if (label && w > label.length * 6 && h > 13) labels.push(text(cx, cy + 4, label, { size: 11, color: inkOn(fill) }));
   }));
-  const out = [...cells].map(([fill, path]) => `<path d="${path.join("")}" fill="${fill}" shape-rendering="crispEdges"/>`);
+  const out = [...cells].map(([fill, own]) =>
+    `<path d="${own.map((c) => `M${r(c.x)} ${r(c.y)}h${r(c.w)}v${r(h - gap)}h${r(-c.w)}z`).join("")}" fill="${fill}" shape-rendering="crispEdges"/>`);
   out.push(...labels);
   if (trace.showscale !== false) {
     const [thick, steps] = [trace.colorbar?.thickness ?? 12, 40];

@@ -157,8 +157,12 @@ test("a heat map over numbers has them on its axes, with points in front of it",
 
 test("a heat map of many cells stays a small picture, and has no lines between them", () => {
   const large = heatmap(Array.from({ length: 60 }, (_, i) => Array.from({ length: 60 }, (_, j) => Math.sin(i * j))), { text: false });
-  expect(cells(large.toSvg())).toHaveLength(3600);
+  const covered = [...large.toSvg().matchAll(/h([\d.]+)v([\d.]+)h-/g)].reduce((sum, [, w, h]) => sum + Number(w) * Number(h), 0);
+  const [, w, h] = heatmap([[1]], { height: 520, text: false }).toSvg().match(/h([\d.]+)v([\d.]+)h-/)!.map(Number);
+  expect(covered / (w! * h!)).toBeCloseTo(1, 1);
   expect(large.toSvg().length).toBeLessThan(110_000);
+  const halves = heatmap(Array.from({ length: 60 }, () => Array.from({ length: 60 }, (_, j) => (j < 30 ? 0 : 1))), { text: false });
+  expect(cells(halves.toSvg())).toHaveLength(120);
   expect(large.data[0]).toMatchObject({ xgap: 0, ygap: 0 });
 });
 

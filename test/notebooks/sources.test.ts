@@ -93,6 +93,20 @@ test("README.md links to every notebook, and no link of it or of a notebook lead
   expect(broken).toEqual([]);
 });
 
+test("README.md has a row for every section, mistake, exercise and appendix of the longest of the five documents", () => {
+  const readme = readFileSync(path.join(folder, "README.md"), "utf8");
+  const heads = readme.slice(readme.indexOf("### Math for LLMs"), readme.indexOf("### Backpropagation handbook")).split("\n").map((row) => row.split("|")[1] ?? "").join("\n");
+  // "D.1 to D.3" stands for all three.
+  const spelled = heads.replace(/([A-K])\.(\d) to \1\.(\d)/g, (_, letter: string, from: string, to: string) =>
+    Array.from({ length: Number(to) - Number(from) + 1 }, (__, i) => `${letter}.${Number(from) + i}`).join(" "));
+  const counts = { 1: 4, 2: 5, 3: 5, 4: 6, 5: 6, 6: 6, 7: 4, 8: 4, 9: 4, A: 2, B: 2, C: 2, D: 3, E: 4, F: 3, G: 3, H: 4, I: 3, J: 3, K: 3 };
+  const expected = [
+    ...Object.entries(counts).flatMap(([chapter, count]) => Array.from({ length: count }, (_, i) => `${chapter}.${i + 1}`)),
+    ...Array.from({ length: 12 }, (_, i) => `10 Mistake ${i + 1},`), ...Array.from({ length: 8 }, (_, i) => `11 Exercise ${i + 1},`), "12 Why",
+  ];
+  expect(expected.filter((section) => !new RegExp(`(^|[ ,])${section.replace(".", "\\.")}`, "m").test(spelled))).toEqual([]);
+});
+
 describe("theory sources", () => {
   test("a ts block is a code cell, another language stays text, a heading begins a cell", () => {
     const { cells } = theoryNotebook("# One\ntext\n```ts\n1 + 1\n```\nafter\n```text\n# no heading\n```\n## Two\nend");

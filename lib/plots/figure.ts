@@ -68,7 +68,7 @@ function dressed(trace: Trace, index: number): Trace {
   switch (trace.type) {
     case "scatter":
       return {
-        ...trace, x: trace.x.map(finite), y: trace.y.map(finite), line: { color, width: 2, ...(dash !== "solid" && { dash }), ...trace.line },
+        ...trace, x: trace.x.map(finite), y: trace.y.map(finite), line: { color, width: 2, ...(dash !== "solid" && !trace.line?.color && { dash }), ...trace.line },
         marker: { color: trace.line?.color ?? color, size: 6, symbol, ...trace.marker },
       };
     case "bar": return { ...trace, y: trace.y.map(finite), marker: { color, ...trace.marker } };

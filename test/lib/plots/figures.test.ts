@@ -130,6 +130,8 @@ test("a name has one colour in all panels, and one place in the legend; what has
   expect([right!.line!.color, right!.marker!.color, right!.showlegend]).toEqual([PALETTE[1], PALETTE[1], false]);
   expect(named(figure, "third")[0]!.line!.color).toBe(PALETTE[2]);
   expect(figure.data.at(-1)).toMatchObject({ showlegend: false });
+  const many = beside([0, 1].map(() => lines(undefined, Object.fromEntries(PALETTE.slice(0, 6).map((_, i) => [`${i}`, [i, i]])))));
+  expect((many.data as ScatterTrace[]).filter(({ line }) => line!.dash)).toEqual([]);
   const chosen = beside([lossCurve({ a: [1] }), new Figure([{ type: "scatter", name: "b", x: [1], y: [1], line: { color: "#123456" } }])]);
   expect(named(chosen, "b")[0]!.line!.color).toBe("#123456");
 });
@@ -142,6 +144,9 @@ test("past the last colour, lines are dashed", () => {
 test("bars at uneven numbers stand side by side, at even ones where they belong", () => {
   expect(bars([1, 2, 8], [1, 2, 3]).layout.xaxis!.type).toBe("category");
   expect(bars([1, 2, 3], [1, 2, 3]).layout.xaxis!.type).toBeUndefined();
+  const heights = [...bars([1, 2, 8], [1, 2, 3]).toSvg().matchAll(/<rect x="[\d.]+" y="[\d.]+" width="[\d.]+" height="([\d.]+)"/g)].map(([, height]) => Number(height));
+  expect(heights).toHaveLength(3);
+  expect(heights[2]! / heights[0]!).toBeCloseTo(3, 1);
 });
 
 test("a heat map over numbers has them on its axes, with points in front of it", () => {
@@ -153,6 +158,21 @@ test("a heat map over numbers has them on its axes, with points in front of it",
   const low = cells(svg).filter(({ x }) => Math.abs(x - point!.x) < 200).sort((a, b) => b.y - a.y)[0]!;
   expect(point!.y).toBeGreaterThan(low.y);
   expect(svg.indexOf("<circle")).toBeGreaterThan(svg.indexOf("crispEdges"));
+});
+
+test("nothing is written outside the picture: long names in the legend are wrapped, tilted labels have room", () => {
+  const named = lines(undefined, { "a name that goes on and on, far longer than the room there is": [1, 2], b: [2, 1] }).toSvg();
+  const starts = [...named.matchAll(/<tspan x="([\d.]+)"[^>]*>([^<]*)/g)].map(([, x, line]) => Number(x) + 6.6 * line!.length);
+  expect(starts.length).toBeGreaterThan(1);
+  expect(Math.max(...starts)).toBeLessThanOrEqual(700);
+  const tilted = bars(["a label of some forty characters, or more", "b", "c", "d", "e", "f"], [1, 2, 3, 4, 5, 6]).toSvg();
+  const [, x] = tilted.match(/<text x="([\d.]+)"[^>]*>a label/)!;
+  expect(Number(x) - 41 * 5).toBeGreaterThanOrEqual(0);
+});
+
+test("points keep the colour of their markers", () => {
+  expect(scatter({ x: [1], y: [1] }).toSvg()).toContain(PALETTE[0]);
+  expect(new Figure([{ type: "scatter", mode: "markers", x: [1], y: [1], marker: { color: "#123456" } }]).toSvg()).toContain("#123456");
 });
 
 test("a heat map of many cells stays a small picture, and has no lines between them", () => {

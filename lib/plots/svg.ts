@@ -258,7 +258,7 @@ function drawHeatmap(trace: HeatmapTrace, box: Box, X: Projection, Y: Projection
     if (gap === 0 && last?.y === y && Math.abs(last.x + last.w - x) < 1e-6) last.w += w;
     else own.push({ x, y, w: w - gap });
     const label = trace.text?.[i]?.[j];
-    const size = !label || h <= 13 ? 0 : w > label.length * 6 ? 11 : w > label.length * 4.8 ? 8.5 : 0;
+    const size = !label || h <= 13 ? 0 : w > label.length * 6 ? 11 : w > label.length * 5.4 ? 8.5 : 0;
     if (size > 0) labels.push(text(cx, cy + 4, label!, { size, color: inkOn(fill) }));
   }));
   const out = [...cells].map(([fill, own]) =>

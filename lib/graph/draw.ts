@@ -80,7 +80,10 @@ function draw(nodes: readonly GraphNode[], title: string): string {
   dagre.layout(graph);
 
   const { width = 0, height = 0 } = graph.graph();
-  const w = Math.ceil(width), h = Math.ceil(height);
+  // An edge round the outside may leave the frame that dagre gives.
+  const ys = graph.edges().flatMap((edge) => graph.edge(edge).points.map(({ y }) => y));
+  const top = Math.floor(Math.min(0, ...ys.map((y) => y - 8))), bottom = Math.ceil(Math.max(height, ...ys.map((y) => y + 8)));
+  const w = Math.ceil(width), h = bottom - top;
   const uses = new Map<number, number>();
   for (const node of nodes) for (const parent of node.parents) uses.set(parent, (uses.get(parent) ?? 0) + 1);
 
@@ -93,18 +96,18 @@ function draw(nodes: readonly GraphNode[], title: string): string {
   });
   const boxes = nodes.map((node) => {
     const at = graph.node(String(node.id));
-    const top = at.y - at.height / 2;
+    const upper = at.y - at.height / 2;
     const text = rowsOf(node).map((row, i) =>
-      `<text x="${num(at.x)}" y="${num(top + 5 + (i + 0.76) * rowHeight)}" text-anchor="middle" ` +
+      `<text x="${num(at.x)}" y="${num(upper + 5 + (i + 0.76) * rowHeight)}" text-anchor="middle" ` +
       `font-weight="${i === 0 ? "bold" : "normal"}" fill="${row.color}">${escape(row.text)}</text>`);
-    return `<rect x="${num(at.x - at.width / 2)}" y="${num(top)}" width="${num(at.width)}" height="${num(at.height)}" ` +
+    return `<rect x="${num(at.x - at.width / 2)}" y="${num(upper)}" width="${num(at.width)}" height="${num(at.height)}" ` +
       `rx="6" fill="${fill[node.kind]}" stroke="${line[node.kind]}"/>${text.join("")}`;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img" ` +
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 ${top} ${w} ${h}" role="img" ` +
     `aria-label="${escape(title)}" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11">` +
     `<title>${escape(title)}</title><defs><marker id="gb-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="9" ` +
     `markerHeight="9" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>` +
-    `<rect width="${w}" height="${h}" fill="#ffffff"/>${edges.join("")}${boxes.join("")}</svg>`;
+    `<rect y="${top}" width="${w}" height="${h}" fill="#ffffff"/>${edges.join("")}${boxes.join("")}</svg>`;
 }
 
 function rowsOf(node: GraphNode): { text: string; color: string }[] {

@@ -1,5 +1,5 @@
 /** The figures of the course, each one call. Values may be arrays or tensors (anything with data and shape). */
-import { Figure } from "./figure";
+import { Figure, look, type Look } from "./figure";
 import type { Axis, BarTrace, Datum, HeatmapTrace, HistogramTrace, Layout, ScatterTrace, Trace } from "./spec";
 import { short } from "./ticks";
 
@@ -83,12 +83,15 @@ export function scatter(clouds: { x: Vector; y: Vector } | Record<string, { x: V
   }), layoutOf(options));
 }
 
-/** Bars over labels; several series stand side by side. */
+/** Bars over labels; several series stand side by side. Numbers at uneven distances are labels like any other. */
 export function bars(labels: readonly Datum[], values: Curves, options: ChartOptions & { stacked?: boolean; text?: boolean } = {}): Figure {
+  const layout = layoutOf(options);
+  const even = labels.every((v, i) => typeof v === "number" && (i < 2 || v - (labels[i - 1] as number) === (labels[1] as number) - (labels[0] as number)));
+  if (!even) layout.xaxis = { ...layout.xaxis, type: "category" };
   return new Figure(curves("bars", values).map(([name, y]): BarTrace => {
     if (labels.length !== y.length) throw new RangeError(`bars: ${name ?? "values"} has ${y.length} values, labels has ${labels.length}`);
-    return { type: "bar", x: [...labels], y, ...(name !== undefined && { name }), ...(options.text && { text: y.map((v) => short(v, 3)) }) };
-  }), { ...layoutOf(options), barmode: options.stacked ? "stack" : "group" });
+    return { type: "bar", x: [...labels], y, ...(name !== undefined && { name }), ...(options.text && { text: y.map((v) => short(v, 3)), textposition: "outside", cliponaxis: false }) };
+  }), { ...layout, barmode: options.stacked ? "stack" : "group" });
 }
 
 /** How often values fall where; several samples lie over each other with common bins. */
@@ -98,16 +101,16 @@ export function histogram(values: Curves, options: ChartOptions & { bins?: numbe
   const [lo, hi] = all.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
   const size = (hi - lo) / (options.bins ?? 40) || 1;
   return new Figure(samples.map(([name, x]): HistogramTrace => ({
-    type: "histogram", x, autobinx: false, xbins: { start: lo, end: hi + size * 1e-6, size }, histnorm: options.density ? "probability density" : "",
+    type: "histogram", x, autobinx: false, xbins: { start: lo, end: hi, size }, histnorm: options.density ? "probability density" : "",
     opacity: samples.length > 1 ? 0.55 : 0.85, ...(name !== undefined && { name }),
   })), { ...layoutOf(options, "value", options.density ? "density" : "count"), barmode: "overlay" });
 }
 
 /**
  * A matrix as colours, row 0 on top. Signed values are blue below zero and red above, equally far; values of one sign go from dark to bright.
- * Up to about 12 columns the numbers stand in the cells.
+ * Up to about 12 columns the numbers stand in the cells. Rows and columns are named, or placed by numbers at even distances.
  */
-export function heatmap(values: Matrix, options: ChartOptions & { rows?: readonly string[]; columns?: readonly string[]; zmin?: number; zmax?: number; unit?: string; text?: boolean } = {}): Figure {
+export function heatmap(values: Matrix, options: ChartOptions & { rows?: Places; columns?: Places; zmin?: number; zmax?: number; unit?: string; text?: boolean } = {}): Figure {
   const z = matrix("heatmap", values);
   const [rows, columns] = [z.length, z[0]?.length ?? 0];
   if (options.rows && options.rows.length !== rows) throw new RangeError(`heatmap: rows has ${options.rows.length} names, the matrix has ${rows} rows`);
@@ -119,22 +122,23 @@ export function heatmap(values: Matrix, options: ChartOptions & { rows?: readonl
   if (options.text ?? (columns <= 12 && rows <= 16)) { trace.text = z.map((row) => row.map((v) => short(v, 3))); trace.texttemplate = "%{text}"; }
   const layout = layoutOf(options, "column", "row");
   layout.height = options.height ?? Math.min(520, Math.max(220, 130 + rows * 34));
-  layout.yaxis = { ...layout.yaxis, autorange: "reversed", ...(options.rows ? { type: "category" } : { dtick: step(rows) }) };
-  layout.xaxis = { ...layout.xaxis, ...(options.columns ? { type: "category" } : { dtick: step(columns) }) };
-  for (const [key, names] of [["xaxis", options.columns], ["yaxis", options.rows]] as const) {
-    if (names && new Set(names).size < names.length) {
-      layout[key] = { ...layout[key], type: "linear", tickvals: names.map((_, i) => i), ticktext: [...names] };
-      delete layout[key]!.dtick;
-    }
-  }
+  const axis = (count: number, names?: Places): Axis =>
+    placed(names) ? {}
+      : !names ? { dtick: step(count) }
+        : new Set(names).size === names.length ? { type: "category" } : { type: "linear", tickvals: names.map((_, i) => i), ticktext: [...names] };
+  layout.yaxis = { ...layout.yaxis, ...axis(rows, options.rows), ...(!placed(options.rows) && { autorange: "reversed" }) };
+  layout.xaxis = { ...layout.xaxis, ...axis(columns, options.columns) };
   return new Figure([trace], layout);
 }
+
+type Places = readonly string[] | readonly number[];
+const placed = (given?: Places): given is readonly number[] => typeof given?.[0] === "number";
 
 const step = (count: number): number => Math.max(1, Math.ceil(count / 12));
 
 /** Names that repeat (the same token twice) cannot be plotly's categories; they become tick labels instead. */
-const unique = (key: "x" | "y", names?: readonly string[]): Partial<HeatmapTrace> =>
-  (names && new Set(names).size === names.length ? { [key]: [...names] } : {});
+const unique = (key: "x" | "y", names?: Places): Partial<HeatmapTrace> =>
+  (names && new Set<Datum>(names).size === names.length ? { [key]: [...names] } : {});
 
 /**
  * Gradient norm against layer, on a log axis.
@@ -151,13 +155,23 @@ export function lossCurve(losses: Curves, options: ChartOptions = {}): Figure {
   return lines(undefined, losses, { title: "Loss during training", x: "step", y: "loss", ...options });
 }
 
-/** Two to four figures side by side as one. Legends are shared; each keeps its title above it. */
+/** A trace with another look, where its look was not chosen but given by its place. */
+function relooked(trace: Exclude<Trace, HeatmapTrace>, from: Look, to: Look): Trace {
+  if (trace.type !== "scatter") return trace.marker?.color === from.color ? { ...trace, marker: { color: to.color } } : trace;
+  if (trace.line?.color !== from.color) return trace;
+  const { dash, ...line } = trace.line;
+  const kept = dash !== undefined && dash !== from.dash ? dash : to.dash;
+  return { ...trace, line: { ...line, color: to.color, ...(kept !== "solid" && { dash: kept }) }, marker: { ...trace.marker, color: to.color, symbol: to.symbol } };
+}
+
+/** Two to four figures side by side as one. A name has one look and one place in the legend; each figure keeps its title above it. */
 export function beside(figures: readonly Figure[], options: { title?: string; height?: number } = {}): Figure {
   if (figures.length === 0) throw new RangeError("beside: figures is empty, it should hold at least one figure");
-  const gap = 0.12;
+  const scales = figures.some(({ data }) => data.some((trace) => trace.type === "heatmap" && !trace.text));
+  const gap = scales ? 0.16 : 0.12;
   const width = (1 - gap * (figures.length - 1)) / figures.length;
   const layout: Layout = { annotations: [], margin: { l: 70, r: 20, t: options.title ? 70 : 36, b: 60 }, height: options.height ?? 380, showlegend: true, ...(options.title && { title: { text: options.title } }) };
-  const seen = new Set<string>();
+  const looks = new Map<string, Look>();
   const data = figures.flatMap((figure, k): Trace[] => {
     const n = (k === 0 ? "" : k + 1) as number;
     const left = k * (width + gap);
@@ -166,10 +180,17 @@ export function beside(figures: readonly Figure[], options: { title?: string; he
     const title = figure.layout.title?.text;
     if (title) layout.annotations!.push({ text: title, x: left + width / 2, y: 1, xref: "paper", yref: "paper", showarrow: false, xanchor: "center", yanchor: "bottom", font: { size: 13 } });
     if (figure.layout.barmode) layout.barmode = figure.layout.barmode;
-    return figure.data.map((trace): Trace => {
-      const first = !seen.has(trace.name ?? "");
-      seen.add(trace.name ?? "");
-      return { ...trace, xaxis: `x${n}`, yaxis: `y${n}`, ...(!first && { showlegend: false }), ...(trace.type === "heatmap" && { showscale: false }) };
+    return figure.data.map((trace, i): Trace => {
+      const own = { xaxis: `x${n}`, yaxis: `y${n}` } as const;
+      if (trace.type === "heatmap") {
+        // Where the numbers stand in the cells, no scale is needed.
+        const scale = { x: left + width, xpad: 4, thickness: 8, tickfont: { size: 10 } };
+        return { ...trace, ...own, ...(trace.text ? { showscale: false } : { colorbar: { ...trace.colorbar, ...scale } }) };
+      }
+      if (trace.name === undefined) return { ...trace, ...own, showlegend: false };
+      const first = !looks.has(trace.name);
+      if (first) looks.set(trace.name, look(looks.size));
+      return { ...relooked(trace, look(i), looks.get(trace.name)!), ...own, ...(!first && { showlegend: false }) };
     });
   });
   if (![...data].some((trace) => trace.name)) layout.showlegend = false;

@@ -1,7 +1,7 @@
 import { DIVERGING, GRID, INK, PALETTE, SEQUENTIAL } from "./color";
 import { bundleOf, type MimeBundle } from "./display";
-import type { Axis, Layout, Trace } from "./spec";
-import { heatRange, toSvg } from "./svg";
+import type { Axis, Datum, HistogramTrace, Layout, ScatterTrace, Trace } from "./spec";
+import { heatRange, outline, toSvg } from "./svg";
 import { short } from "./ticks";
 
 /** A figure for plotly.js that can also draw itself without it. */
@@ -32,8 +32,9 @@ export class Figure {
     return toSvg(this.data, this.layout);
   }
 
+  /** What plotly.js draws: seven digits of each number, and of a histogram its outline instead of its sample. */
   toJSON(): { data: Trace[]; layout: Layout } {
-    return { data: this.data, layout: this.layout };
+    return { data: this.data.map((trace) => brief(trace.type === "histogram" ? outlined(trace) : trace)), layout: this.layout };
   }
 
   /** The text twin: title, axes and one line a trace with its range and shape. */
@@ -51,19 +52,24 @@ export class Figure {
   }
 }
 
-const axis = (given: Axis = {}): Axis => ({ gridcolor: GRID, linecolor: INK, zerolinecolor: GRID, automargin: true, ...(given.type === "log" ? { exponentformat: "power" } : {}), ...given });
+const axis = (given: Axis = {}): Axis => ({ gridcolor: GRID, linecolor: INK, zerolinecolor: GRID, automargin: true, ...(given.type === "log" ? { exponentformat: "power", nticks: 5 } : {}), ...given });
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"] as const;
 
-/** Numbers that JSON cannot hold become gaps; lines and bars get a colour and, told apart without colour, a marker. */
+export interface Look { color: string; symbol: (typeof SYMBOLS)[number]; dash: "solid" | "dash" }
+/** How a trace looks that says nothing of it: told apart by colour, by marker, and past the last colour by dashes. */
+export const look = (index: number): Look =>
+  ({ color: PALETTE[index % PALETTE.length]!, symbol: SYMBOLS[index % SYMBOLS.length]!, dash: index < PALETTE.length ? "solid" : "dash" });
+
+/** Numbers that JSON cannot hold become gaps; lines, bars and points get their look. */
 function dressed(trace: Trace, index: number): Trace {
-  const color = PALETTE[index % PALETTE.length]!;
+  const { color, symbol, dash } = look(index);
   const finite = <T>(v: T): T | null => (typeof v === "number" && !Number.isFinite(v) ? null : v);
   switch (trace.type) {
     case "scatter":
       return {
-        ...trace, x: trace.x.map(finite), y: trace.y.map(finite), line: { color, width: 2, ...trace.line },
-        marker: { color: trace.line?.color ?? color, size: 6, symbol: SYMBOLS[index % SYMBOLS.length]!, ...trace.marker },
+        ...trace, x: trace.x.map(finite), y: trace.y.map(finite), line: { color, width: 2, ...(dash !== "solid" && !trace.line?.color && { dash }), ...trace.line },
+        marker: { color: trace.line?.color ?? color, size: 6, symbol, ...trace.marker },
       };
     case "bar": return { ...trace, y: trace.y.map(finite), marker: { color, ...trace.marker } };
     case "histogram": return { ...trace, x: trace.x.filter(Number.isFinite), marker: { color, ...trace.marker } };
@@ -72,12 +78,33 @@ function dressed(trace: Trace, index: number): Trace {
       const [lo, hi] = heatRange({ ...trace, z });
       const signed = lo < 0;
       const most = Math.max(-lo, hi);
+      const gap = z.length > 24 || (z[0]?.length ?? 0) > 24 ? 0 : 1;
       return {
-        colorscale: (signed ? DIVERGING : SEQUENTIAL).map(([t, c]) => [t, c] as [number, string]), xgap: 1, ygap: 1,
+        colorscale: (signed ? DIVERGING : SEQUENTIAL).map(([t, c]) => [t, c] as [number, string]), xgap: gap, ygap: gap,
         zmin: signed ? -most : lo, zmax: signed ? most : hi, ...trace, z,
       };
     }
   }
+}
+
+const seven = <T>(v: T): T | number => (typeof v === "number" && !Number.isInteger(v) ? Number(v.toPrecision(7)) : v);
+
+/** A trace with no more digits than a picture or a hover shows. */
+function brief(trace: Trace): Trace {
+  if (trace.type === "heatmap") return { ...trace, z: trace.z.map((row) => row.map(seven)) };
+  if (trace.type === "histogram") return { ...trace, x: trace.x.map(seven) };
+  return { ...trace, x: trace.x.map(seven) as Datum[], y: trace.y.map(seven) };
+}
+
+/** A histogram as the line around its bars, so that several of them can be read over each other. */
+function outlined(trace: HistogramTrace): ScatterTrace {
+  const { name, showlegend, xaxis, yaxis, marker } = trace;
+  const points = outline(trace);
+  return {
+    type: "scatter", mode: "lines", x: points.map(([x]) => x), y: points.map(([, y]) => y), fill: "tozeroy",
+    line: { shape: "hv", width: 1.5, ...(marker?.color && { color: marker.color }) },
+    ...(name !== undefined && { name }), ...(showlegend !== undefined && { showlegend }), ...(xaxis && { xaxis }), ...(yaxis && { yaxis }),
+  };
 }
 
 const BLOCKS = "▁▂▃▄▅▆▇█";

@@ -14,7 +14,7 @@ export interface ScatterTrace extends OfAnyKind {
   error_y?: { type: "data"; array: number[]; visible?: boolean };
   fill?: "tozeroy";
 }
-export interface BarTrace extends OfAnyKind { type: "bar"; x: Datum[]; y: (number | null)[]; marker?: { color?: string }; text?: string[] }
+export interface BarTrace extends OfAnyKind { type: "bar"; x: Datum[]; y: (number | null)[]; marker?: { color?: string }; text?: string[]; textposition?: "outside"; cliponaxis?: boolean }
 export interface HistogramTrace extends OfAnyKind {
   type: "histogram"; x: number[]; marker?: { color?: string }; histnorm?: "" | "probability" | "probability density";
   autobinx?: boolean; xbins?: { start: number; end: number; size: number };
@@ -22,7 +22,7 @@ export interface HistogramTrace extends OfAnyKind {
 export interface HeatmapTrace extends OfAnyKind {
   type: "heatmap"; z: (number | null)[][]; x?: Datum[]; y?: Datum[]; colorscale?: [number, string][];
   zmin?: number; zmax?: number; showscale?: boolean; text?: string[][]; texttemplate?: string; xgap?: number; ygap?: number;
-  colorbar?: { title?: { text: string }; len?: number; x?: number; thickness?: number };
+  colorbar?: { title?: { text: string }; len?: number; x?: number; xpad?: number; thickness?: number; tickfont?: { size?: number } };
 }
 export type Trace = ScatterTrace | BarTrace | HistogramTrace | HeatmapTrace;
 
@@ -30,7 +30,7 @@ export interface Axis {
   title?: { text: string }; type?: "linear" | "log" | "category"; range?: [number, number]; domain?: [number, number];
   autorange?: boolean | "reversed"; anchor?: string; showgrid?: boolean; zeroline?: boolean; dtick?: number | string;
   tickvals?: number[]; ticktext?: string[]; scaleanchor?: string; gridcolor?: string; linecolor?: string; zerolinecolor?: string;
-  constrain?: "domain"; automargin?: boolean; exponentformat?: "power" | "e"; visible?: boolean; tickformat?: string;
+  constrain?: "domain"; automargin?: boolean; exponentformat?: "power" | "e"; nticks?: number; visible?: boolean; tickformat?: string;
 }
 export interface Annotation {
   text: string; x: number; y: number; xref?: string; yref?: string; showarrow?: boolean;

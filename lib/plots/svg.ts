@@ -44,7 +44,7 @@ function values(axis: Axis, traces: Trace[], key: "x" | "y", stacked = false): D
       return at.length === 0 ? [] : [Math.min(...at) - half, Math.max(...at) + half];
     }
     const own: Datum[] = trace[key];
-    if (trace.type === "bar") {
+    if (trace.type === "bar" && axis.type !== "category") {
       if (key === "y") return [...own, ...(axis.type === "log" ? [] : [0])];
       const numbers = own.filter((v): v is number => typeof v === "number");
       if (numbers.length === own.length && numbers.length > 0) {
@@ -214,12 +214,20 @@ function drawBars(traces: { trace: BarTrace; color: string }[], X: Projection, Y
   }).join("")).join("");
 }
 
+/** The corners of the line around a histogram's bars, from the floor to the floor; between two of them it goes across, then up or down. */
+export function outline(trace: HistogramTrace): [x: number, y: number][] {
+  const bars = bin(trace);
+  if (bars.length === 0) return [];
+  const last = bars.at(-1)!;
+  return [[bars[0]!.from, 0], ...bars.map((b): [number, number] => [b.from, b.height]), [last.to, last.height], [last.to, 0]];
+}
+
 function drawHistogram(trace: HistogramTrace, color: string, X: Projection, Y: Projection, floor: number): string {
-  return bin(trace).map((b) => {
-    const [left, right, top] = [X.of(b.from), X.of(b.to), Y.of(b.height)];
-    if (left === undefined || right === undefined || top === undefined) return "";
-    return `<rect x="${r(left)}" y="${r(top)}" width="${r(Math.max(0.5, right - left - 0.5))}" height="${r(floor - top)}" fill="${color}" fill-opacity="${trace.opacity ?? 0.8}"/>`;
+  const path = outline(trace).map(([x, y], i) => {
+    const [px, py] = [X.of(x)!, Y.of(y) ?? floor];
+    return i === 0 ? `M${r(px)} ${r(py)}` : `H${r(px)}V${r(py)}`;
   }).join("");
+  return `<path d="${path}" fill="${color}" fill-opacity="0.3" stroke="${color}" stroke-width="1.5"/>`;
 }
 
 /** The range a heat map's colours stand for: as given, else the data's. */
@@ -236,23 +244,35 @@ function drawHeatmap(trace: HeatmapTrace, box: Box, X: Projection, Y: Projection
   const [rows, columns] = [trace.z.length, trace.z[0]?.length ?? 0];
   const [w, h] = [box.w / Math.max(1, columns), box.h / Math.max(1, rows)];
   const gap = Math.min(w, h) > 18 ? (trace.xgap ?? 1) : 0;
-  const out: string[] = [];
+  // One path a colour, of 64, and one rectangle for neighbours alike: many cells would make a large picture otherwise.
+  const cells = new Map<string, { x: number; y: number; w: number }[]>();
+  const labels: string[] = [];
   trace.z.forEach((row, i) => row.forEach((v, j) => {
     const [cx, cy] = [X.of(trace.x?.[j] ?? j), Y.of(trace.y?.[i] ?? i)];
     if (v === null || cx === undefined || cy === undefined) return;
-    const fill = colorAt(scale, (v - lo) / (hi - lo));
-    out.push(`<rect x="${r(cx - w / 2)}" y="${r(cy - h / 2)}" width="${r(w - gap)}" height="${r(h - gap)}" fill="${fill}" shape-rendering="crispEdges"/>`);
+    const fill = colorAt(scale, Math.round(((v - lo) / (hi - lo)) * 64) / 64);
+    const own = cells.get(fill) ?? [];
+    cells.set(fill, own);
+    const last = own.at(-1);
+    const [x, y] = [cx - w / 2, cy - h / 2];
+    if (gap === 0 && last?.y === y && Math.abs(last.x + last.w - x) < 1e-6) last.w += w;
+    else own.push({ x, y, w: w - gap });
     const label = trace.text?.[i]?.[j];
-    if (label && w > label.length * 6 && h > 13) out.push(text(cx, cy + 4, label, { size: 11, color: inkOn(fill) }));
+    const size = !label || h <= 13 ? 0 : w > label.length * 6 ? 11 : w > label.length * 5.4 ? 8.5 : 0;
+    if (size > 0) labels.push(text(cx, cy + 4, label!, { size, color: inkOn(fill) }));
   }));
+  const out = [...cells].map(([fill, own]) =>
+    `<path d="${own.map((c) => `M${r(c.x)} ${r(c.y)}h${r(c.w)}v${r(h - gap)}h${r(-c.w)}z`).join("")}" fill="${fill}" shape-rendering="crispEdges"/>`);
+  out.push(...labels);
   if (trace.showscale !== false) {
-    const [left, steps] = [box.x + box.w + 12, 40];
+    const [thick, steps] = [trace.colorbar?.thickness ?? 12, 40];
+    const left = box.x + box.w + thick;
     for (let i = 0; i < steps; i++) {
       const y = box.y + box.h - ((i + 1) / steps) * box.h;
-      out.push(`<rect x="${r(left)}" y="${r(y)}" width="12" height="${r(box.h / steps + 0.6)}" fill="${colorAt(scale, (i + 0.5) / steps)}"/>`);
+      out.push(`<rect x="${r(left)}" y="${r(y)}" width="${thick}" height="${r(box.h / steps + 0.6)}" fill="${colorAt(scale, (i + 0.5) / steps)}"/>`);
     }
     for (const tick of linearTicks(lo, hi, 4)) {
-      out.push(text(left + 16, box.y + box.h - ((tick.at - lo) / (hi - lo)) * box.h + 4, tick.label, { size: 10, anchor: "start" }));
+      out.push(text(left + thick + 4, box.y + box.h - ((tick.at - lo) / (hi - lo)) * box.h + 4, tick.label, { size: 10, anchor: "start" }));
     }
     if (trace.colorbar?.title) out.push(text(left, box.y - 6, trace.colorbar.title.text, { size: 10, anchor: "start" }));
   }
@@ -267,15 +287,29 @@ const axisOf = (layout: Layout, id: string): Axis =>
 /** What a trace is drawn with: its own colour, else the next of the palette. */
 export function traceColor(trace: Trace, index: number): string {
   if (trace.type === "heatmap") return PALETTE[0];
-  const own = trace.type === "scatter" ? (trace.line?.color ?? trace.marker?.color) : trace.marker?.color;
+  const lined = trace.type === "scatter" && trace.mode !== "markers";
+  const own = lined ? (trace.line?.color ?? trace.marker?.color) : trace.marker?.color;
   return own ?? PALETTE[index % PALETTE.length]!;
+}
+
+/** A name in lines of at most about `width` characters. */
+function wrapped(name: string, width: number): string[] {
+  const lines = [""];
+  for (const word of name.replace(/<[^>]*>/g, " ").split(" ")) {
+    const line = lines.at(-1)!;
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 export function toSvg(data: Trace[], layout: Layout): string {
   const [width, height] = [layout.width ?? 700, layout.height ?? 400];
   const named = data.map((trace, i) => ({ trace, color: traceColor(trace, i) })).filter(({ trace }) => trace.name && trace.showlegend !== false);
   const legend = layout.showlegend !== false && named.length > (layout.showlegend ? 0 : 1);
-  const legendRoom = legend ? Math.min(220, 34 + 6.6 * Math.max(...named.map(({ trace }) => trace.name!.length))) : 0;
+  const entries = named.map((entry) => ({ ...entry, lines: wrapped(entry.trace.name!, 30) }));
+  const legendRoom = legend ? 34 + 6.6 * Math.max(...entries.flatMap(({ lines }) => lines.map((line) => line.length))) : 0;
 
   const ids = [...new Set(data.map((t) => `${t.xaxis ?? "x"} ${t.yaxis ?? "y"}`))].map((id) => id.split(" ") as [string, string]);
   const heat = data.some((t) => t.type === "heatmap" && t.showscale !== false);
@@ -284,6 +318,12 @@ export function toSvg(data: Trace[], layout: Layout): string {
   area.w = width - area.x - 16 - legendRoom - (heat ? 60 : 0);
   const names = data.flatMap((t) => (t.type === "bar" || t.type === "heatmap" ? (t.x ?? []) : [])).filter((v): v is string => typeof v === "string");
   const tilted = names.some((name) => name.length * 6.5 > area.w / new Set(names).size);
+  if (tilted) {
+    // The first label leans out to the left.
+    const room = Math.max(0, names[0]!.length * 5 + 12 - area.x - area.w / (2 * new Set(names).size));
+    area.x += room;
+    area.w -= room;
+  }
   area.h = height - area.y - (tilted ? Math.min(130, 46 + 3.2 * Math.max(...names.map((name) => name.length))) : 54);
 
   const out: string[] = [];
@@ -324,22 +364,21 @@ export function toSvg(data: Trace[], layout: Layout): string {
         if (!square && !Y.band) out.push(`<path d="M${r(box.x)} ${r(y)}H${r(box.x + box.w)}" stroke="${GRID}"/>`);
         if (i % every === 0) out.push(text(box.x - 7, y + 4, tick.label, { size: 11, anchor: "end" }));
       });
-      if (yaxis.title) out.push(text(box.x - (square ? 34 : 52), box.y + box.h / 2, yaxis.title.text, { size: 12, rotate: -90 }));
+      const longest = Math.max(0, ...Y.ticks.map(({ label }) => label.length));
+      if (yaxis.title) out.push(text(box.x - Math.min(56, 20 + longest * 6.2), box.y + box.h / 2, yaxis.title.text, { size: 12, rotate: -90 }));
     }
 
+    for (const { trace } of members) if (trace.type === "heatmap") out.push(drawHeatmap(trace, box, X, Y));
     // Nothing is cut off unless a range was asked for; an <svg> clips without an id that other pictures could share.
     const cut = Boolean(xaxis.range ?? yaxis.range);
     if (cut) out.push(`<svg x="${r(box.x - 4)}" y="${r(box.y - 4)}" width="${r(box.w + 8)}" height="${r(box.h + 8)}" viewBox="${r(box.x - 4)} ${r(box.y - 4)} ${r(box.w + 8)} ${r(box.h + 8)}">`);
     const bars = members.filter((m): m is { trace: BarTrace; color: string } => m.trace.type === "bar");
-    const heats: string[] = [];
     if (bars.length > 0) out.push(drawBars(bars, X, Y, floor, layout));
     for (const { trace, color } of members) {
       if (trace.type === "histogram") out.push(drawHistogram(trace, color, X, Y, floor));
       else if (trace.type === "scatter") out.push(drawScatter(trace, color, X, Y, floor));
-      else if (trace.type === "heatmap") heats.push(drawHeatmap(trace, box, X, Y));
     }
     if (cut) out.push("</svg>");
-    out.push(...heats);
     if (!square && xaxis.visible !== false) out.push(`<path d="M${r(box.x)} ${r(box.y)}V${r(floor)}H${r(box.x + box.w)}" fill="none" stroke="${INK}"/>`);
     for (const note of layout.annotations ?? []) {
       if (note.xref !== xid || note.yref !== yid) continue;
@@ -353,15 +392,16 @@ export function toSvg(data: Trace[], layout: Layout): string {
   if (layout.title) out.push(text(area.x + area.w / 2, 24, layout.title.text, { size: 15, bold: true }));
   if (legend) {
     const left = width - legendRoom;
-    named.forEach(({ trace, color }, i) => {
-      const y = area.y + 10 + i * 19;
+    let y = area.y + 10;
+    for (const { trace, color, lines } of entries) {
       const isLine = trace.type === "scatter" && (trace.mode ?? "lines").includes("lines");
       const dash = trace.type === "scatter" ? DASH[trace.line?.dash ?? "solid"] : "";
       if (isLine) out.push(`<path d="M${r(left)} ${r(y)}h20" stroke="${color}" stroke-width="2.5"${dash && ` stroke-dasharray="${dash}"`}/>`);
       if (trace.type === "scatter" && trace.mode?.includes("markers")) out.push(symbol(trace.marker?.symbol, left + 10, y, 7, color));
       if (trace.type !== "scatter") out.push(`<rect x="${r(left + 4)}" y="${r(y - 6)}" width="12" height="12" fill="${color}" fill-opacity="${trace.opacity ?? 1}"/>`);
-      out.push(text(left + 26, y + 4, trace.name!, { size: 11.5, anchor: "start" }));
-    });
+      out.push(text(left + 26, y + 4, lines.join("<br>"), { size: 11.5, anchor: "start" }));
+      y += 5 + 14 * lines.length;
+    }
   }
   const label = escapeXml((layout.title?.text ?? "figure").replace(/<[^>]*>/g, " "));
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${label}" font-family="${FONT}">${out.join("")}</svg>`;

@@ -58,6 +58,12 @@ test.each([...built.keys()].filter(isTheory))("%s says what it reproduces and wh
   expect(pictures.length).toBeGreaterThanOrEqual(3);
 });
 
+test("code of theory notebooks fits the first screen of a laptop, side bar open: at most 120 characters a line", () => {
+  const long = [...built].filter(([name]) => isTheory(name)).flatMap(([name, book]) =>
+    book.cells.flatMap(({ cell_type, id, source }) => (cell_type === "code" ? source.filter((line) => line.trimEnd().length > 120).map((line) => `${name} ${id}: ${line}`) : [])));
+  expect(long).toEqual([]);
+});
+
 test("every figure has a twin for front ends without plotly, and labelled axes", () => {
   for (const name of [...built.keys()].filter(isTheory)) {
     for (const { outputs = [], id } of onDisk(name).cells) {
@@ -85,6 +91,20 @@ test("README.md links to every notebook, and no link of it or of a notebook lead
     }
   }
   expect(broken).toEqual([]);
+});
+
+test("README.md has a row for every section, mistake, exercise and appendix of the longest of the five documents", () => {
+  const readme = readFileSync(path.join(folder, "README.md"), "utf8");
+  const heads = readme.slice(readme.indexOf("### Math for LLMs"), readme.indexOf("### Backpropagation handbook")).split("\n").map((row) => row.split("|")[1] ?? "").join("\n");
+  // "D.1 to D.3" stands for all three.
+  const spelled = heads.replace(/([A-K])\.(\d) to \1\.(\d)/g, (_, letter: string, from: string, to: string) =>
+    Array.from({ length: Number(to) - Number(from) + 1 }, (__, i) => `${letter}.${Number(from) + i}`).join(" "));
+  const counts = { 1: 4, 2: 5, 3: 5, 4: 6, 5: 6, 6: 6, 7: 4, 8: 4, 9: 4, A: 2, B: 2, C: 2, D: 3, E: 4, F: 3, G: 3, H: 4, I: 3, J: 3, K: 3 };
+  const expected = [
+    ...Object.entries(counts).flatMap(([chapter, count]) => Array.from({ length: count }, (_, i) => `${chapter}.${i + 1}`)),
+    ...Array.from({ length: 12 }, (_, i) => `10 Mistake ${i + 1},`), ...Array.from({ length: 8 }, (_, i) => `11 Exercise ${i + 1},`), "12 Why",
+  ];
+  expect(expected.filter((section) => !new RegExp(`(^|[ ,])${section.replace(".", "\\.")}`, "m").test(spelled))).toEqual([]);
 });
 
 describe("theory sources", () => {

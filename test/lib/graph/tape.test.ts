@@ -145,6 +145,20 @@ describe("Tape", () => {
     for (const text of [">W<", "[4, 3]", "[2, 3] norm", "matmul", "relu"]) expect(graph.svg).toContain(text);
   });
 
+  test("graph() has every edge inside its frame", () => {
+    const tape = new Tape();
+    const X = tape.variable(randn([3, 4], rng(1)), "X");
+    const [Wq, Wk, Wv] = ["Wq", "Wk", "Wv"].map((name) => tape.variable(randn([4, 4], rng(2)), name));
+    const out = X.matmul(Wq).matmul(X.matmul(Wk).T).mul(0.5).softmax().matmul(X.matmul(Wv)).add(X);
+    const loss = out.mul(out).sum();
+    loss.backward();
+    const { svg } = tape.graph(loss);
+    const [, top, height] = svg.match(/viewBox="0 (-?[\d.]+) [\d.]+ ([\d.]+)"/)!.map(Number);
+    const ys = [...svg.matchAll(/<path d="(M[^"]*)" fill="none"/g)].flatMap(([, d]) => d.match(/-?[\d.]+/g)!.map(Number).filter((_, i) => i % 2 === 1));
+    expect(ys.length).toBeGreaterThan(20);
+    expect([Math.min(...ys) > top, Math.max(...ys) < top + height]).toEqual([true, true]);
+  });
+
   test("errors say which argument, what it was, what it should be", () => {
     const tape = new Tape();
     const x = tape.variable(A, "x");

@@ -95,6 +95,18 @@ describe("the parts", () => {
     expect([optimizer.lr, optimizer.steps]).toEqual([0.5, 3]);
     expect(() => evaluate(model, ids.subarray(0, 4))).toThrow("ids holds 4 tokens");
   });
+  test("for await walks the same steps, and restores the rate where the loop ends", async () => {
+    const ids = Int32Array.from({ length: 40 }, (_, i) => i % 3);
+    const made = () => {
+      const optimizer = sgd({ lr: 0.5 });
+      return { optimizer, steps: train(gpt({ vocabulary: 3, context: 4, width: 4, heads: 1, blocks: 1 }, rng(1)), ids, { steps: 3, optimizer, rng: rng(1), batch: 2, schedule: () => 0.1 }) };
+    };
+    const { optimizer, steps } = made();
+    const waited: TrainStep[] = [];
+    for await (const step of steps) waited.push(step);
+    expect(waited).toEqual([...made().steps]);
+    expect([waited.length, optimizer.lr]).toEqual([3, 0.5]);
+  });
   test("normsByLayer orders layers as the forward runs them", () => {
     const model = gpt({ vocabulary: 3, context: 4, width: 4, heads: 1, blocks: 11 }, rng(1));
     expect(Object.keys(normsByLayer(model.parameters))).toEqual(["embedding", ...Array.from({ length: 11 }, (_, i) => `block ${i}`), "head"]);

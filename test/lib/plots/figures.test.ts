@@ -11,6 +11,11 @@ const bundle = (value: object): MimeBundle => (value as Record<symbol, () => Mim
 const circles = (svg: string): { x: number; y: number }[] =>
   [...svg.matchAll(/<circle cx="([\d.-]+)" cy="([\d.-]+)"/g)].map(([, x, y]) => ({ x: Number(x), y: Number(y) }));
 
+/** Where each cell of a heat map begins, in the order of its colours' first use. */
+const cells = (svg: string): { x: number; y: number; fill: string }[] =>
+  [...svg.matchAll(/<path d="([^"]*)" fill="(#\w+)" shape-rendering="crispEdges"\/>/g)].flatMap(([, path, fill]) =>
+    [...path!.matchAll(/M([\d.]+) ([\d.]+)h/g)].map(([, x, y]) => ({ x: Number(x), y: Number(y), fill: fill! })));
+
 const samples: [string, Figure][] = [
   ["lines", lines([1, 2, 3], { a: [1, 4, 9], b: [2, 3, 4] }, { title: "A & B <x>", x: "x (m)", y: "y" })],
   ["scatter", scatter({ x: [1, 2], y: [3, 4] })],
@@ -73,9 +78,9 @@ test("tensors are taken as they are, row 0 of a heat map on top", () => {
   const figure = heatmap(tensor([[1, 2, 3], [4, 5, 6]]));
   expect(figure.data[0]).toMatchObject({ z: [[1, 2, 3], [4, 5, 6]] });
   expect(figure.layout.yaxis!.autorange).toBe("reversed");
-  const cells = [...figure.toSvg().matchAll(/<rect x="([\d.]+)" y="([\d.]+)"[^>]*crispEdges"\/>/g)];
-  expect(cells).toHaveLength(6);
-  expect(Number(cells[0]![2])).toBeLessThan(Number(cells[3]![2]));
+  const rows = cells(figure.toSvg());
+  expect(rows).toHaveLength(6);
+  expect(rows[0]!.y).toBeLessThan(rows[3]!.y);
   expect(lines(ones(3), { a: ones(3) }).data[0]).toMatchObject({ x: [1, 1, 1], y: [1, 1, 1] });
 });
 
@@ -103,6 +108,87 @@ test("a histogram counts each value once, the last edge included", () => {
   expect(counted.map(({ height }) => height)).toEqual([2, 3]);
   const density = bin({ type: "histogram", x: [0, 0.5, 1, 1, 2], histnorm: "probability density", xbins: { start: 0, end: 2, size: 1 } });
   expect(density.reduce((sum, { height }) => sum + height, 0)).toBeCloseTo(1);
+});
+
+test("histograms over each other are outlines, with no sample in the notebook", () => {
+  const figure = histogram({ a: [0, 0.5, 1, 1, 2], b: [2, 2] }, { bins: 2 });
+  const [a] = figure.toJSON().data as ScatterTrace[];
+  expect(a).toMatchObject({ type: "scatter", name: "a", fill: "tozeroy", line: { shape: "hv", color: PALETTE[0] }, x: [0, 0, 1, 2, 2], y: [0, 2, 3, 3, 0] });
+  expect(figure.toSvg().match(/fill-opacity="0.3" stroke/g)).toHaveLength(2);
+});
+
+test("a notebook gets seven digits of a number, and whole numbers whole", () => {
+  const { data } = lines([1234567890, 0.5], { a: [1 / 3, 1e-17 / 3] }).toJSON();
+  expect(data[0]).toMatchObject({ x: [1234567890, 0.5], y: [0.3333333, 3.333333e-18] });
+});
+
+test("a name has one colour in all panels, and one place in the legend; what has no name is not in it", () => {
+  const named = (figure: Figure, name: string): ScatterTrace[] => (figure.data as ScatterTrace[]).filter((trace) => trace.name === name);
+  const figure = beside([lines(undefined, { all: [1, 2], sqrt: [1, 1] }), lines(undefined, { sqrt: [3, 3], third: [2, 2] }), lossCurve([1, 2])]);
+  const [left, right] = named(figure, "sqrt");
+  expect([left!.line!.color, left!.showlegend]).toEqual([PALETTE[1], undefined]);
+  expect([right!.line!.color, right!.marker!.color, right!.showlegend]).toEqual([PALETTE[1], PALETTE[1], false]);
+  expect(named(figure, "third")[0]!.line!.color).toBe(PALETTE[2]);
+  expect(figure.data.at(-1)).toMatchObject({ showlegend: false });
+  const many = beside([0, 1].map(() => lines(undefined, Object.fromEntries(PALETTE.slice(0, 6).map((_, i) => [`${i}`, [i, i]])))));
+  expect((many.data as ScatterTrace[]).filter(({ line }) => line!.dash)).toEqual([]);
+  const chosen = beside([lossCurve({ a: [1] }), new Figure([{ type: "scatter", name: "b", x: [1], y: [1], line: { color: "#123456" } }])]);
+  expect(named(chosen, "b")[0]!.line!.color).toBe("#123456");
+});
+
+test("past the last colour, lines are dashed", () => {
+  const many = lines(undefined, Object.fromEntries(Array.from({ length: PALETTE.length + 1 }, (_, i) => [`${i}`, [i, i]])));
+  expect((many.data as ScatterTrace[]).map(({ line }) => line!.dash ?? "solid")).toEqual([...PALETTE.map(() => "solid"), "dash"]);
+});
+
+test("bars at uneven numbers stand side by side, at even ones where they belong", () => {
+  expect(bars([1, 2, 8], [1, 2, 3]).layout.xaxis!.type).toBe("category");
+  expect(bars([1, 2, 3], [1, 2, 3]).layout.xaxis!.type).toBeUndefined();
+  const heights = [...bars([1, 2, 8], [1, 2, 3]).toSvg().matchAll(/<rect x="[\d.]+" y="[\d.]+" width="[\d.]+" height="([\d.]+)"/g)].map(([, height]) => Number(height));
+  expect(heights).toHaveLength(3);
+  expect(heights[2]! / heights[0]!).toBeCloseTo(3, 1);
+});
+
+test("a heat map over numbers has them on its axes, with points in front of it", () => {
+  const map = heatmap([[0, 1], [1, 0]], { columns: [-1, 1], rows: [10, 20] });
+  expect(map.layout.yaxis!.autorange).toBeUndefined();
+  const figure = new Figure([...map.data, { type: "scatter", mode: "markers", x: [-1], y: [10], marker: { symbol: "circle" } }], map.layout);
+  const svg = figure.toSvg();
+  const [point] = circles(svg);
+  const low = cells(svg).filter(({ x }) => Math.abs(x - point!.x) < 200).sort((a, b) => b.y - a.y)[0]!;
+  expect(point!.y).toBeGreaterThan(low.y);
+  expect(svg.indexOf("<circle")).toBeGreaterThan(svg.indexOf("crispEdges"));
+});
+
+test("nothing is written outside the picture: long names in the legend are wrapped, tilted labels have room", () => {
+  const named = lines(undefined, { "a name that goes on and on, far longer than the room there is": [1, 2], b: [2, 1] }).toSvg();
+  const starts = [...named.matchAll(/<tspan x="([\d.]+)"[^>]*>([^<]*)/g)].map(([, x, line]) => Number(x) + 6.6 * line!.length);
+  expect(starts.length).toBeGreaterThan(1);
+  expect(Math.max(...starts)).toBeLessThanOrEqual(700);
+  const tilted = bars(["a label of some forty characters, or more", "b", "c", "d", "e", "f"], [1, 2, 3, 4, 5, 6]).toSvg();
+  const [, x] = tilted.match(/<text x="([\d.]+)"[^>]*>a label/)!;
+  expect(Number(x) - 41 * 5).toBeGreaterThanOrEqual(0);
+});
+
+test("points keep the colour of their markers", () => {
+  expect(scatter({ x: [1], y: [1] }).toSvg()).toContain(PALETTE[0]);
+  expect(new Figure([{ type: "scatter", mode: "markers", x: [1], y: [1], marker: { color: "#123456" } }]).toSvg()).toContain("#123456");
+});
+
+test("a heat map of many cells stays a small picture, and has no lines between them", () => {
+  const large = heatmap(Array.from({ length: 60 }, (_, i) => Array.from({ length: 60 }, (_, j) => Math.sin(i * j))), { text: false });
+  const covered = [...large.toSvg().matchAll(/h([\d.]+)v([\d.]+)h-/g)].reduce((sum, [, w, h]) => sum + Number(w) * Number(h), 0);
+  const [, w, h] = heatmap([[1]], { height: 520, text: false }).toSvg().match(/h([\d.]+)v([\d.]+)h-/)!.map(Number);
+  expect(covered / (w! * h!)).toBeCloseTo(1, 1);
+  expect(large.toSvg().length).toBeLessThan(110_000);
+  const halves = heatmap(Array.from({ length: 60 }, () => Array.from({ length: 60 }, (_, j) => (j < 30 ? 0 : 1))), { text: false });
+  expect(cells(halves.toSvg())).toHaveLength(120);
+  expect(large.data[0]).toMatchObject({ xgap: 0, ygap: 0 });
+});
+
+test("heat maps beside each other have scales where no numbers stand in their cells", () => {
+  const figure = beside([heatmap([[1, 2]], { text: false }), heatmap([[1, 2]])]);
+  expect(figure.data).toMatchObject([{ colorbar: { thickness: 8 } }, { showscale: false }]);
 });
 
 test("a long curve is thinned in the picture and keeps its spike", () => {

@@ -8,7 +8,7 @@ export class Root {
   readonly dir: string;
 
   constructor(dir: string) {
-    this.dir = fs.realpathSync(dir);
+    this.dir = fs.realpathSync.native(dir);
   }
 
   /** The parts of a path as the API gives it: `a/b.ipynb`, `/a/b.ipynb` or "". */
@@ -62,7 +62,8 @@ function shown(apiPath: string): string {
 /** The real path of `target`, or of what of it exists followed by what does not yet. */
 function realNearest(target: string, name: string): string {
   try {
-    return fs.realpathSync(target);
+    // Asks the system, which knows how long a path may be; JavaScript's own walk goes through any length.
+    return fs.realpathSync.native(target);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw explain(error, name);
     // A link that leads nowhere would let a new file be made where it points.

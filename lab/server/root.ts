@@ -8,7 +8,7 @@ export class Root {
   readonly dir: string;
 
   constructor(dir: string) {
-    this.dir = fs.realpathSync.native(dir);
+    this.dir = fs.realpathSync(dir);
   }
 
   /** The parts of a path as the API gives it: `a/b.ipynb`, `/a/b.ipynb` or "". */
@@ -45,7 +45,12 @@ export class Root {
       }
     }
     const target = path.join(this.dir, ...segments);
-    const real = realNearest(target, shown(apiPath));
+    let real: string;
+    try {
+      real = realNearest(target, shown(apiPath));
+    } catch (error) {
+      throw explain(error, shown(apiPath));
+    }
     const inside = path.relative(this.dir, real);
     const escapes = inside === ".." || inside.startsWith(`..${path.sep}`) || path.isAbsolute(inside);
     if (escapes || inside.split(path.sep).some((segment) => segment.startsWith("."))) {
@@ -62,10 +67,9 @@ function shown(apiPath: string): string {
 /** The real path of `target`, or of what of it exists followed by what does not yet. */
 function realNearest(target: string, name: string): string {
   try {
-    // Asks the system, which knows how long a path may be; JavaScript's own walk goes through any length.
-    return fs.realpathSync.native(target);
+    return fs.realpathSync(target);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw explain(error, name);
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     // A link that leads nowhere would let a new file be made where it points.
     if (fs.lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink()) throw new HttpError(404, `${name} is a link that leads nowhere`);
     return path.join(realNearest(path.dirname(target), name), path.basename(target));

@@ -1,5 +1,5 @@
 /** `gradbook lab`, called wrongly: one sentence each, and exit code 2, or 1 where it is no mistake in the call. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
@@ -56,4 +56,22 @@ it("two on one folder serve side by side", async () => {
   await one.json("/api/contents/a.txt", "PUT", { type: "file", format: "text", content: "of the first" });
   expect(await two.json("/api/contents/a.txt")).toMatchObject({ content: "of the first" });
   await Promise.all([one.stop(), two.stop()]);
+});
+
+it("answers even the request that comes with the first moment of its port", async () => {
+  const probe = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => probe.once("listening", resolve));
+  const { port } = probe.address() as net.AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  const root = temporaryFolder("first");
+  const server = spawn(gradbook[0], [...gradbook.slice(1), "lab", "--no-browser", "--port", String(port), root], { stdio: "ignore", env: { ...process.env, GRADBOOK_STATE_DIR: root } });
+  const firstAnswer = async () => {
+    for (;;) {
+      const answer = await fetch(`http://127.0.0.1:${port}/favicon.svg`).catch(() => undefined);
+      if (answer) return answer.status;
+    }
+  };
+  expect(await Promise.all(Array.from({ length: 8 }, firstAnswer))).toEqual(Array(8).fill(200));
+  server.kill();
+  await new Promise((resolve) => server.once("exit", resolve));
 });

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import { BUILD_TIMEOUT, gradbook, haveStudent, startLab, student, temporaryFolder } from "./support";
+import { BUILD_TIMEOUT, freePort, gradbook, haveStudent, home, startLab, student, temporaryFolder } from "./support";
 
 function run([command, ...args]: string[], env: NodeJS.ProcessEnv = {}): { status: number | null; stderr: string } {
   const { status, stderr } = spawnSync(command, args, { encoding: "utf8", timeout: 60_000, env: { ...process.env, ...env } });
@@ -59,10 +59,7 @@ it("two on one folder serve side by side", async () => {
 });
 
 it("answers even the request that comes with the first moment of its port", async () => {
-  const probe = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => probe.once("listening", resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
+  const port = await freePort();
   const root = temporaryFolder("first");
   const server = spawn(gradbook[0], [...gradbook.slice(1), "lab", "--no-browser", "--port", String(port), root], { stdio: "ignore", env: { ...process.env, GRADBOOK_STATE_DIR: root } });
   const firstAnswer = async () => {
@@ -75,3 +72,9 @@ it("answers even the request that comes with the first moment of its port", asyn
   server.kill();
   await new Promise((resolve) => server.once("exit", resolve));
 });
+
+it("the labextensions are well typed, which their bundler does not look at", () => {
+  const compiler = path.join(home, "node_modules", "typescript", "bin", "tsc");
+  const { status, stdout } = spawnSync(process.execPath, [compiler, "-p", path.join(home, "lab", "tsconfig.json")], { encoding: "utf8" });
+  expect([stdout, status]).toEqual(["", 0]);
+}, 60_000);

@@ -241,9 +241,9 @@ withBrowser("in the browser (needs chromium)", () => {
         const text = nodes.at(-1)?.querySelector(".xtick text");
         return text && getComputedStyle(text).fill !== before;
       }, [light]);
-      await screenshot(page, "dark");
       // JupyterLab stumbles over its own splash screen when the theme changes twice at once.
       await page.locator("#jupyterlab-splash").waitFor({ state: "detached" });
+      await screenshot(page, "dark");
       await run(page, "apputils:change-theme", { theme: "JupyterLab Light" });
     }, 60_000);
 

@@ -2,10 +2,9 @@
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
-import net from "node:net";
 import path from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { BUILD_TIMEOUT, gradbook, haveChromium, home, kernelIdle, openBrowser, openPage, run, screenshot, startLab, temporaryFolder, TOKEN } from "./support";
+import { BUILD_TIMEOUT, freePort, gradbook, haveChromium, home, kernelIdle, openBrowser, openPage, run, screenshot, startLab, temporaryFolder, TOKEN } from "./support";
 
 const PYTHON = "/usr/bin/python3";
 const havePackages = (...modules: string[]) => spawnSync(PYTHON, ["-c", `import ${modules.join(", ")}`]).status === 0;
@@ -40,10 +39,7 @@ afterAll(async () => {
 
 /** One of Debian's servers on `root`, with what `gradbook install` put into the prefix; resolves to its address once it answers. */
 async function startPeer(args: (port: number) => string[]): Promise<string> {
-  const probe = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => probe.once("listening", resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
+  const port = await freePort();
   servers.push(spawn(PYTHON, args(port), {
     env: { ...process.env, JUPYTER_PATH: path.join(prefix, "share", "jupyter"), JUPYTER_RUNTIME_DIR: path.join(root, ".runtime"), JUPYTER_CONFIG_DIR: path.join(root, ".config") },
     stdio: "ignore",

@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import type { Browser, ConsoleMessage, Page } from "playwright-core";
@@ -51,6 +52,15 @@ export interface Lab {
 
 export function temporaryFolder(name: string): string {
   return fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), `gradbook-${name}-`)));
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const probe = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => probe.once("listening", resolve));
+  const { port } = probe.address() as net.AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
 }
 
 /** `gradbook lab` on `root`, with a state of its own. */

@@ -10,6 +10,7 @@ packages=(
   python3-nbclient
   jupyter-nbconvert
   jupyter-server
+  jupyter-notebook            # the classic Notebook 6
   python3-ipykernel           # the peer that the benchmarks measure against
 )
 missing=()

@@ -1,5 +1,6 @@
 /** `gradbook lab`: builds what is missing, serves JupyterLab with our kernel, and opens the browser. */
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -8,7 +9,6 @@ import { UsageError } from "../main.js";
 import { progressFile } from "../../exercises/autograder/progress.js";
 import { installKernelspec } from "../../kernel/install.js";
 import type { LabOptions, LabServer } from "../../lab/server/index.js";
-import { buildFrontend, frontendIsBuilt } from "../../lab/server/index.js";
 
 const home = path.join(__dirname, "..", "..", "..");
 /** This same build as a command of its own. */
@@ -42,9 +42,12 @@ async function run(args: string[]): Promise<number> {
     throw new UsageError("--token must be 8 or more letters, digits, or . _ ~ -; leave it out to get a good one");
   }
 
+  // Loaded only now: the socket library takes a while.
+  const { buildFrontend, frontendIsBuilt, stateDir } = await import("../../lab/server/index.js");
   const lab = path.join(home, "lab");
   if (!frontendIsBuilt(lab)) await buildFrontend(lab, (line) => console.log(line));
-  const data = path.join(lab, "build", "data");
+  // Not in the package, which may lie where this account cannot write. Two installations have two kernels.
+  const data = path.join(stateDir(), "kernels", createHash("sha256").update(home).digest("hex").slice(0, 16));
   installKernelspec(data);
 
   let stop: (reason: string) => void = () => undefined;
@@ -91,8 +94,7 @@ function number(name: string, value: string, least: number, most: number): numbe
 
 /** On the port that was asked for, or on the first free one. */
 async function serve(options: LabOptions, asked: number | undefined): Promise<LabServer> {
-  // Loaded only now: the socket library takes a while.
-  const { startServer } = await import("../../lab/server/server.js");
+  const { startServer } = await import("../../lab/server/index.js");
   for (let port = asked ?? FIRST_PORT; ; port++) {
     try {
       return await startServer({ ...options, port });

@@ -28,6 +28,12 @@ const disabledExtensions = [
   "@jupyterlab/notebook-extension:language-server",
 ];
 
+/** Settings whose default here is another than JupyterLab's: [schema file, setting, default]. */
+const defaults = [
+  // The types and documentation that the kernel tells of what is completed.
+  ["@jupyterlab/completer-extension/manager.json", "showDocumentationPanel", true],
+];
+
 /** The packages of ours that hold JupyterLab plugins; the others are libraries that they use. */
 function plugins() {
   const extensions = {};
@@ -84,6 +90,12 @@ async function buildFrontend() {
   const names = [...new Set([...Object.keys(extensions), ...Object.keys(mimeExtensions)])];
   fs.mkdirSync(generated, { recursive: true });
   const themeConfigs = Build.ensureAssets({ packageNames: names, output: generated, schemaOutput: output, themeOutput: output });
+  for (const [file, setting, value] of defaults) {
+    const schemaFile = path.join(output, "schemas", file);
+    const schema = JSON.parse(fs.readFileSync(schemaFile, "utf8"));
+    schema.properties[setting].default = value;
+    fs.writeFileSync(schemaFile, JSON.stringify(schema));
+  }
   fs.writeFileSync(path.join(generated, "plugins.js"), pluginModule({ extensions, mimeExtensions }));
 
   const stats = await compile([

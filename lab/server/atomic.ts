@@ -31,9 +31,9 @@ export async function writeAtomic(file: string, data: string | Uint8Array): Prom
   await syncFolder(path.dirname(file));
 }
 
-/** A hidden name in the same folder, so that the rename stays on one disk. */
+/** A hidden name in the same folder, so that the rename stays on one disk; short, so that it fits wherever the file's own does. */
 export function temporaryName(file: string): string {
-  return path.join(path.dirname(file), `.${path.basename(file).slice(0, 100)}.${randomUUID().slice(0, 8)}.tmp`);
+  return path.join(path.dirname(file), `.gradbook-${randomUUID()}.tmp`);
 }
 
 /** The rename itself is on the disk only once its folder is. Windows cannot open a folder, and needs no such call. */

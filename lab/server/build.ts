@@ -7,6 +7,9 @@ import path from "node:path";
 /** Output that a build makes inside the source tree, which its key must not see. */
 const GENERATED = new Set(["node_modules", "labextension"]);
 
+/** How the folder of an unfinished build is called. */
+const FRESH = "build.new-";
+
 /** A hash over everything that the front end is built from. */
 function key(lab: string): string {
   const hash = createHash("sha256");
@@ -50,7 +53,8 @@ function take(lock: string): boolean {
     fs.writeFileSync(lock, String(process.pid), { flag: "wx" });
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EEXIST") throw new Error(`JupyterLab has to be built in ${path.dirname(lock)}, where this account may not write (${code}); run \`gradbook lab\` once as the owner of that folder`);
   }
   try {
     process.kill(Number(fs.readFileSync(lock, "utf8")), 0);
@@ -73,8 +77,9 @@ async function build(lab: string, say: (line: string) => void): Promise<void> {
     fs.writeFileSync(installed, packages);
   }
   say("Building JupyterLab (about 20 s, once) ...");
-  const fresh = path.join(lab, "build.new");
-  fs.rmSync(fresh, { recursive: true, force: true });
+  // What is left of a build whose command was killed; its compiler may still be writing there, so each has a folder of its own.
+  for (const name of fs.readdirSync(lab)) if (name.startsWith(FRESH)) fs.rmSync(path.join(lab, name), { recursive: true, force: true });
+  const fresh = path.join(lab, `${FRESH}${process.pid}`);
   await run([process.execPath], [path.join("frontend", "build.cjs"), fresh], lab, log, "JupyterLab could not be built: delete lab/node_modules");
   fs.writeFileSync(path.join(fresh, ".key"), wanted);
   const target = path.join(lab, "build");

@@ -33,6 +33,11 @@ export function stateDir(): string {
     ? process.env.LOCALAPPDATA ?? os.homedir()
     : process.env.XDG_STATE_HOME ?? path.join(os.homedir(), ".local", "state");
   const dir = process.env.GRADBOOK_STATE_DIR ?? path.join(base, "gradbook");
-  fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+  try {
+    fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    fs.accessSync(dir, fs.constants.W_OK);
+  } catch (error) {
+    throw new Error(`${dir}, where gradbook keeps settings and signatures, cannot be written (${(error as NodeJS.ErrnoException).code}); set GRADBOOK_STATE_DIR to a folder that can`);
+  }
   return dir;
 }

@@ -45,7 +45,12 @@ export class Root {
       }
     }
     const target = path.join(this.dir, ...segments);
-    const real = realNearest(target, shown(apiPath));
+    let real: string;
+    try {
+      real = realNearest(target, shown(apiPath));
+    } catch (error) {
+      throw explain(error, shown(apiPath));
+    }
     const inside = path.relative(this.dir, real);
     const escapes = inside === ".." || inside.startsWith(`..${path.sep}`) || path.isAbsolute(inside);
     if (escapes || inside.split(path.sep).some((segment) => segment.startsWith("."))) {
@@ -64,7 +69,7 @@ function realNearest(target: string, name: string): string {
   try {
     return fs.realpathSync(target);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw explain(error, name);
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     // A link that leads nowhere would let a new file be made where it points.
     if (fs.lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink()) throw new HttpError(404, `${name} is a link that leads nowhere`);
     return path.join(realNearest(path.dirname(target), name), path.basename(target));

@@ -13,6 +13,7 @@ import { courseRoutes } from "./course.js";
 import { explain, HttpError } from "./errors.js";
 import { Guard, newToken } from "./guard.js";
 import { Kernels, Sessions } from "./kernels.js";
+import type { LabExtension } from "./labextensions.js";
 import { findLabExtensions } from "./labextensions.js";
 import { favicon, labPage } from "./page.js";
 import { jupyterDataDirs, stateDir } from "./paths.js";
@@ -61,14 +62,16 @@ const LARGEST_REQUEST = "1mb";
 const LARGEST_MESSAGE = 128 * 2 ** 20;
 
 export async function startServer(options: LabOptions): Promise<LabServer> {
+  const state = stateDir();
+  const dataDirs = [...options.dataDirs, ...jupyterDataDirs()];
+  const extensions = await findLabExtensions([options.build, ...dataDirs].map((dir) => path.join(dir, "labextensions")));
   // A page's connections outlast its pauses; one that the server closes just as the page sends would be an error there.
   const server = http.createServer({ keepAliveTimeout: 75_000 });
+  // Nothing waits between this and the handlers below: a request without one is never answered.
   const port = await listen(server, options.port);
-  const state = stateDir();
   const token = options.token ?? newToken();
   const guard = new Guard(token, secret(path.join(state, "cookie-secret")), port);
   const root = new Root(options.root);
-  const dataDirs = [...options.dataDirs, ...jupyterDataDirs()];
   const kernels = new Kernels(root, dataDirs, options.defaultKernel, options.cullIdleSeconds ?? 0);
   const sessions = new Sessions(kernels);
   const contents = new Contents(root, new Notary(state));
@@ -113,7 +116,7 @@ export async function startServer(options: LabOptions): Promise<LabServer> {
     courseRoutes(course, root, options.course);
     app.use("/gradbook", course);
   }
-  await labRoutes(app, options, root, state, dataDirs);
+  labRoutes(app, options, root, state, dataDirs, extensions);
   filesRoute(app, root);
   app.get("/", (_, response) => response.redirect("/lab"));
   app.use((request, _, next) => next(new HttpError(404, `${request.method} ${request.path.slice(0, 200)}: there is nothing here`)));
@@ -321,9 +324,8 @@ function configRoutes(api: express.Router, dir: string): void {
 }
 
 /** The application: its page, its files, and JupyterLab's own services. */
-async function labRoutes(app: express.Express, options: LabOptions, root: Root, state: string, dataDirs: string[]): Promise<void> {
+function labRoutes(app: express.Express, options: LabOptions, root: Root, state: string, dataDirs: string[], extensions: LabExtension[]): void {
   const { build } = options;
-  const extensions = await findLabExtensions([path.join(build, "labextensions"), ...dataDirs.map((dir) => path.join(dir, "labextensions"))]);
   const settings = new Settings([path.join(build, "schemas"), ...extensions.map((extension) => path.join(extension.dir, "schemas"))], path.join(state, "settings"));
   const workspaces = new Workspaces(state, root.dir);
   const page = JSON.parse(fs.readFileSync(path.join(build, "page.json"), "utf8")) as { version: string; scripts: string[]; disabledExtensions: string[] };

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import type { Lab } from "./support";
-import { BUILD_TIMEOUT, home, startLab, temporaryFolder } from "./support";
+import { BUILD_TIMEOUT, haveStudent, home, startLab, temporaryFolder } from "./support";
 
 interface Model {
   name: string;
@@ -27,8 +27,8 @@ const file = (...parts: string[]) => path.join(lab.root, ...parts);
 const put = (name: string, body: object) => lab.json<Model>(`/api/contents/${name}`, "PUT", body);
 const get = (name: string) => lab.json<Model>(`/api/contents/${name}`);
 /** The sentence of a call that must be refused. */
-async function refusal(pathname: string, method = "GET", body?: unknown): Promise<[number, string]> {
-  const response = await lab.fetch(pathname, { method, body: body === undefined ? undefined : JSON.stringify(body) });
+async function refusal(pathname: string, method = "GET", body?: unknown, server = lab): Promise<[number, string]> {
+  const response = await server.fetch(pathname, { method, body: body === undefined ? undefined : JSON.stringify(body) });
   const { message } = await response.json() as { message: string };
   return [response.status, message];
 }
@@ -42,7 +42,7 @@ afterAll(async () => {
 });
 
 describe("notebooks", () => {
-  it.each([0, 4, 5])("of format 4.%d come back as they were saved", async (minor) => {
+  it.each([0, 1, 2, 3, 4, 5])("of format 4.%d come back as they were saved", async (minor) => {
     const saved = notebook("const x = 1;\nx * 2;", minor);
     await put(`minor${minor}.ipynb`, { type: "notebook", format: "json", content: saved });
     const model = await get(`minor${minor}.ipynb`);
@@ -73,6 +73,14 @@ describe("notebooks", () => {
 }
 `);
   });
+
+  it("with fifty megabytes of outputs come back whole", async () => {
+    const line = `${"y".repeat(99)}\n`;
+    const cells = Array.from({ length: 50 }, (_, i) => ({ ...notebook("x").cells[0], id: `big${i}`, outputs: [{ output_type: "stream", name: "stdout", text: line.repeat(10_000) }] }));
+    await put("big.ipynb", { type: "notebook", format: "json", content: { ...notebook("x"), cells } });
+    const { cells: back } = (await get("big.ipynb")).content as { cells: { outputs: { text: string }[] }[] };
+    expect(back.every(({ outputs: [{ text }] }) => text === line.repeat(10_000))).toBe(true);
+  }, 60_000);
 
   it("that are not notebooks are refused with what is wrong and where", async () => {
     fs.writeFileSync(file("broken.ipynb"), '{\n "cells": [\n  oops\n');
@@ -114,6 +122,34 @@ describe("files and folders", () => {
     expect(fs.readFileSync(file("bytes.bin"))).toEqual(bytes);
     expect(await get("bytes.bin")).toMatchObject({ format: "base64", content: bytes.toString("base64") });
     expect(await refusal("/api/contents/bytes.bin?format=text")).toEqual([400, '"bytes.bin" is not UTF-8 text']);
+  });
+
+  it.each(["100% ünï 😀 עברית.txt", " a b ", "back\\slash.txt", "line\nbreak.txt", "学".repeat(83) + ".txt", "x".repeat(251) + ".txt"])("keep the name that they have: %j", async (name) => {
+    const encoded = encodeURIComponent(name);
+    await put(encoded, { type: "file", format: "text", content: name });
+    expect(fs.readFileSync(file(name), "utf8")).toBe(name);
+    expect(await get(encoded)).toMatchObject({ name, content: name });
+    expect(await (await lab.fetch(`/files/${encoded}`)).text()).toBe(name);
+  });
+
+  it("that no disk could name are one sentence", async () => {
+    const long = "x".repeat(300);
+    const sentence = `"${"x".repeat(39)}...: the name is too long for this disk`;
+    expect(await refusal(`/api/contents/${long}`, "PUT", { type: "file", format: "text", content: "" })).toEqual([400, sentence]);
+    expect(await refusal("/api/contents/course.txt", "PATCH", { path: long })).toEqual([400, sentence]);
+    expect(await refusal("/api/contents/course.txt", "PATCH", { path: "x/".repeat(100_000) })).toEqual([400, `"${"x/".repeat(19)}x...: the name is too long for this disk`]);
+    fs.symlinkSync("loop2", file("loop1"));
+    fs.symlinkSync("loop1", file("loop2"));
+    expect(await refusal("/api/contents/loop1")).toEqual([404, '"loop1" is a link that leads to itself']);
+  });
+
+  it("five thousand in a folder, and fifty folders deep", async () => {
+    fs.mkdirSync(file("many"));
+    for (let i = 0; i < 5_000; i++) fs.writeFileSync(file("many", `${i}.txt`), "");
+    expect((await get("many") as unknown as { content: Model[] }).content).toHaveLength(5_000);
+    const deep = Array.from({ length: 50 }, (_, i) => `level ${i}`).join("/");
+    fs.mkdirSync(file(deep), { recursive: true });
+    expect(await put(`${deep}/a.txt`, { type: "file", format: "text", content: "deep" })).toMatchObject({ path: `${deep}/a.txt` });
   });
 
   it("new ones get a free name, copies a number, and a folder lists all but hidden files", async () => {
@@ -216,13 +252,35 @@ describe("when the disk says no", () => {
     }
   });
 
-  const isRoot = process.getuid?.() === 0;
-  (isRoot ? it.skip : it)("a folder without permission is one sentence (needs an account that is not root)", async () => {
-    fs.mkdirSync(file("locked"), { mode: 0o500 });
-    expect(await refusal("/api/contents/locked/a.txt", "PUT", { type: "file", format: "text", content: "" })).toEqual([403, '"locked/a.txt": this account has no permission for it']);
-    fs.mkdirSync(file("closed"), { mode: 0 });
-    expect(await refusal("/api/contents/closed")).toEqual([403, '"closed": this account has no permission for it']);
-  });
+  (haveStudent ? it : it.skip)("what this account may not do is one sentence, and nothing changes (needs an account that is not root, and may read this checkout)", async () => {
+    const root = temporaryFolder("permission");
+    const theirs = await startLab(root, { asStudent: true });
+    const refused = async (pathname: string, method = "GET", body?: unknown) => refusal(pathname, method, body, theirs);
+    const text = { type: "file", format: "text", content: "new" };
+    const permission = (name: string) => [403, `"${name}": this account has no permission for it`];
+    // In a folder that is root's, or that its owner has locked, even a file of one's own cannot be deleted.
+    fs.mkdirSync(path.join(root, "locked"));
+    fs.writeFileSync(path.join(root, "locked", "mine.txt"), "old");
+    fs.chmodSync(path.join(root, "locked"), 0o555);
+    fs.writeFileSync(path.join(root, "readonly.txt"), "old", { mode: 0o444 });
+    fs.mkdirSync(path.join(root, "closed"), { mode: 0 });
+    try {
+      expect(await refused("/api/contents/locked/a.txt", "PUT", text)).toEqual(permission("locked/a.txt"));
+      expect(await refused("/api/contents/locked", "POST", { type: "notebook" })).toEqual(permission("locked/Untitled.ipynb"));
+      expect(await refused("/api/contents/locked/mine.txt", "PATCH", { path: "away.txt" })).toEqual(permission("locked/mine.txt"));
+      expect((await refused("/api/contents/locked/mine.txt", "DELETE"))[1]).toMatch(/^"locked\/mine.txt" was not deleted, because it could not be moved to the trash: /);
+      expect(await refused("/api/contents/readonly.txt", "PUT", text)).toEqual(permission("readonly.txt"));
+      expect(await refused("/api/contents/closed")).toEqual(permission("closed"));
+      expect(await theirs.json("/api/contents/readonly.txt")).toMatchObject({ content: "old", writable: false });
+      expect(fs.readFileSync(path.join(root, "locked", "mine.txt"), "utf8")).toBe("old");
+      // The rest of the folder can be worked in.
+      await theirs.json("/api/contents/free.txt", "PUT", text);
+    } finally {
+      await theirs.stop();
+      for (const name of ["locked", "closed"]) fs.chmodSync(path.join(root, name), 0o755);
+      fs.rmSync(root, { recursive: true });
+    }
+  }, 60_000);
 });
 
 it("a kill at any moment of a save leaves the old file or the new one", () => {

@@ -1,7 +1,8 @@
 /** What the lab's tests share: a server of their own, started the way a student starts it, and a browser to look at it with. */
 import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import type { Browser, ConsoleMessage, Page } from "playwright-core";
@@ -11,6 +12,22 @@ export const home = path.join(__dirname, "..", "..");
 const artifacts = path.join(home, "test", "artifacts");
 const chromiumPath = "/usr/bin/chromium";
 export const haveChromium = fs.existsSync(chromiumPath);
+
+const main = path.join(home, "dist", "cli", "main.js");
+/** `gradbook` as a command line, without the shell script that compiles first. */
+export const gradbook = [process.execPath, "-e", `require(${JSON.stringify(main)}).main(process.argv.slice(1))`, "--"];
+
+/** What runs a command as an account that permissions hold for, which root's is not. */
+const NOBODY = 65534;
+const asStudent = process.getuid?.() === 0 ? ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"] : [];
+/** Root's files are not always readable by others: a checkout in /root is not. */
+export const haveStudent = process.platform !== "win32" && (asStudent.length === 0 || spawnSync(asStudent[0], [...asStudent.slice(1), process.execPath, "-e", `require(${JSON.stringify(main)})`]).status === 0);
+
+/** A command line as that account; the folders become its own. */
+export function student(command: string[], ...folders: string[]): string[] {
+  if (asStudent.length > 0) for (const folder of folders) fs.chownSync(folder, NOBODY, NOBODY);
+  return [...asStudent, ...command];
+}
 
 /** The front end is built by the first test that needs it; that alone may take two minutes. */
 export const BUILD_TIMEOUT = 400_000;
@@ -37,11 +54,21 @@ export function temporaryFolder(name: string): string {
   return fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), `gradbook-${name}-`)));
 }
 
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const probe = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => probe.once("listening", resolve));
+  const { port } = probe.address() as net.AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
 /** `gradbook lab` on `root`, with a state of its own. */
-export async function startLab(root: string, { args = [], env = {} }: { args?: string[]; env?: NodeJS.ProcessEnv } = {}): Promise<Lab> {
+export async function startLab(root: string, { args = [], env = {}, asStudent = false }: { args?: string[]; env?: NodeJS.ProcessEnv; asStudent?: boolean } = {}): Promise<Lab> {
   const state = temporaryFolder("state");
-  const main = `require(${JSON.stringify(path.join(home, "dist", "cli", "main.js"))}).main(process.argv.slice(1))`;
-  const child = spawn(process.execPath, ["-e", main, "--", "lab", "--no-browser", "--port", "0", "--token", TOKEN, ...args, root], {
+  const line = [...gradbook, "lab", "--no-browser", "--port", "0", "--token", TOKEN, ...args, root];
+  const [command, ...rest] = asStudent ? student(line, root, state) : line;
+  const child = spawn(command, rest, {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       ...process.env,

@@ -23,23 +23,22 @@ export interface Course {
   /** The folder of course.json: "" or "notebooks/". */
   folder: string;
   exercises: Exercise[];
+  /** The path of the page that says what the course is, when there is one. */
+  overview: string | undefined;
 }
+
+/** Types and not interfaces, because JupyterLab takes only those for JSON. */
+export type GradedExercise = {
+  id: string;
+  score: number;
+  max: number;
+  status: Status;
+  checks: { name: string; status: Status; score: number; max: number; message: string; diagnosis?: { mistake: string; hint: string } }[];
+};
 
 /** The report of `gradbook grade --json`. */
 export type Graded = {
-  submissions: {
-    path: string;
-    score: number;
-    max: number;
-    isolation: string;
-    exercises: {
-      id: string;
-      score: number;
-      max: number;
-      status: Status;
-      checks: { name: string; status: Status; message: string; diagnosis?: { mistake: string; hint: string } }[];
-    }[];
-  }[];
+  submissions: { score: number; max: number; isolation: string; exercises: GradedExercise[] }[];
 };
 
 /** course.json lies in the folder that is served, or in its notebooks/. Without one there is no course here. */
@@ -50,7 +49,8 @@ export async function readCourse(contents: Contents.IManager): Promise<Course | 
     const names = ((listing?.content ?? []) as Contents.IModel[]).map(({ name }) => name);
     if (names.includes("course.json")) {
       const file = await contents.get(`${folder}course.json`, { content: true, format: "text", type: "file" });
-      return { folder, exercises: JSON.parse(file.content as string) as Exercise[] };
+      const exercises = JSON.parse(file.content as string) as Exercise[];
+      return { folder, exercises, overview: names.includes("README.md") ? `${folder}README.md` : undefined };
     }
     if (!names.includes("notebooks")) return undefined;
   }

@@ -2,24 +2,30 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
 import { ICommandPalette, Notification } from "@jupyterlab/apputils";
+import { PageConfig } from "@jupyterlab/coreutils";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { INotebookTracker, NotebookActions } from "@jupyterlab/notebook";
+import { IStateDB } from "@jupyterlab/statedb";
 import { answeredBy, askHint, exercisesOf, runCheck } from "./cells";
 import type { Course, Exercise } from "./course";
 import { grade, readCourse, readStandings } from "./course";
-import { reportWidget } from "./report";
+import { Report } from "./report";
 import { CourseSidebar } from "./sidebar";
 
 const COMMANDS = ["gradbook:check", "gradbook:hint", "gradbook:submit"];
+/** Where it is noted that the course has been shown once. */
+const WELCOMED = "gradbook-course:welcomed";
 
-function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICommandPalette | null, restorer: ILayoutRestorer | null): void {
+function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICommandPalette | null, restorer: ILayoutRestorer | null, state: IStateDB | null): void {
   const { commands, shell, serviceManager } = app;
+  const reports = new Map<string, Report>();
   let course: Course | undefined;
 
   const failed = (error: unknown) => Notification.error(error instanceof Error ? error.message : String(error), { autoClose: 10_000 });
-  const inFront = (): NotebookPanel | undefined => (tracker.currentWidget && shell.currentWidget === tracker.currentWidget ? tracker.currentWidget : undefined);
+  /** The notebook that was last worked in, as long as it can be seen: a report may stand beside it. */
+  const inView = (): NotebookPanel | undefined => (tracker.currentWidget?.isVisible ? tracker.currentWidget : undefined);
   /** The exercise of the active cell, or else the notebook's first. */
-  const currentId = (panel = inFront()): string | undefined => panel && (answeredBy(panel.content.activeCell?.model) ?? exercisesOf(panel.content)[0]);
+  const currentId = (panel = inView()): string | undefined => panel && (answeredBy(panel.content.activeCell?.model) ?? exercisesOf(panel.content)[0]);
 
   const open = async (exercise: Exercise): Promise<NotebookPanel> => {
     const path = `${course!.folder}${exercise.notebook}`;
@@ -29,10 +35,13 @@ function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICom
     return panel;
   };
 
+  const showOverview = () => commands.execute("docmanager:open", { path: course!.overview, factory: "Markdown Preview" });
+
   const sidebar = new CourseSidebar({
     open: (exercise) => void open(exercise).catch(failed),
-    check: (exercise) => void open(exercise).then((panel) => check(panel, exercise.id)).catch(failed),
-    hint: (exercise) => void open(exercise).then((panel) => hint(panel, exercise.id)).catch(failed),
+    check: () => void commands.execute("gradbook:check"),
+    hint: () => void commands.execute("gradbook:hint"),
+    overview: () => void showOverview().catch(failed),
   });
   shell.add(sidebar, "left", { rank: 150 });
   restorer?.add(sidebar, "gradbook-course");
@@ -45,7 +54,6 @@ function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICom
   };
 
   const check = async (panel: NotebookPanel, id: string): Promise<void> => {
-    await panel.sessionContext.ready;
     await runCheck(panel, id);
     await refreshStandings();
   };
@@ -64,14 +72,19 @@ function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICom
     });
     const result = await graded.catch(() => undefined);
     if (!result) return;
-    const report = reportWidget(path, result);
-    shell.add(report, "main", { ref: panel.id, mode: "split-right" });
+    const report = reports.get(path) ?? new Report(path);
+    report.fill(result, course);
+    if (!report.isAttached) {
+      reports.set(path, report);
+      report.disposed.connect(() => reports.delete(path));
+      shell.add(report, "main", { ref: panel.id, mode: "split-right" });
+    }
     shell.activateById(report.id);
     await refreshStandings();
   };
 
   const withExercise = (run: (panel: NotebookPanel, id: string) => Promise<void>) => async () => {
-    const panel = inFront();
+    const panel = inView();
     const id = currentId(panel);
     if (panel && id !== undefined) await run(panel, id).catch(failed);
   };
@@ -80,7 +93,7 @@ function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICom
     caption: "Run this answer and check it (Ctrl Shift Enter)",
     isEnabled: () => currentId() !== undefined,
     // In a cell's toolbar the button stands on answer cells only; the menu has it for the whole notebook.
-    isVisible: (args) => (args.toolbar ? answeredBy(inFront()?.content.activeCell?.model) !== undefined : true),
+    isVisible: (args) => (args.toolbar ? answeredBy(inView()?.content.activeCell?.model) !== undefined : true),
     execute: withExercise(check),
   });
   commands.addCommand("gradbook:hint", {
@@ -103,7 +116,7 @@ function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICom
     // A toolbar's button listens for its own command's name only.
     for (const command of COMMANDS) commands.notifyCommandChanged(command);
   };
-  tracker.currentChanged.connect(follow);
+  shell.currentChanged?.connect(follow);
   tracker.activeCellChanged.connect(follow);
   tracker.widgetAdded.connect((_, panel) => void panel.context.ready.then(follow));
   // A check that ran in a cell, by whatever hand, has moved the standings.
@@ -113,7 +126,14 @@ function activate(app: JupyterFrontEnd, tracker: INotebookTracker, palette: ICom
   serviceManager.contents.fileChanged.connect((_, { newValue }) => {
     if (newValue?.path?.endsWith("course.json")) void refreshCourse();
   });
-  void app.restored.then(refreshCourse).then(follow).catch(failed);
+  /** The first time that a student opens the course, it shows itself. */
+  const welcome = async () => {
+    if (!course || !state || (await state.fetch(WELCOMED)) === true) return;
+    await state.save(WELCOMED, true);
+    shell.activateById(sidebar.id);
+    if (course.overview !== undefined && PageConfig.getOption("treePath") === "") await showOverview();
+  };
+  void app.restored.then(refreshCourse).then(welcome).then(follow).catch(failed);
 }
 
 const plugin: JupyterFrontEndPlugin<void> = {
@@ -121,7 +141,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   description: "The course's exercises, checks, hints and submission.",
   autoStart: true,
   requires: [INotebookTracker],
-  optional: [ICommandPalette, ILayoutRestorer],
+  optional: [ICommandPalette, ILayoutRestorer, IStateDB],
   activate,
 };
 

@@ -1,35 +1,50 @@
 /** The grader's report, as a tab of its own. */
 import { Widget } from "@lumino/widgets";
-import type { Graded } from "./course";
+import type { Course, Graded, GradedExercise } from "./course";
+import { courseIcon, MARKS } from "./sidebar";
+import { element } from "./dom";
 
-function element(tag: string, className: string, text = "", children: Node[] = []): HTMLElement {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  node.append(...children);
-  return node;
+export class Report extends Widget {
+  /** `path`: the notebook that is reported on. */
+  constructor(readonly path: string) {
+    super();
+    this.id = `gradbook-report-${path}`;
+    this.title.label = `Report: ${path.split("/").at(-1)}`;
+    this.title.icon = courseIcon;
+    this.title.closable = true;
+    this.addClass("gradbook-report");
+    this.node.tabIndex = 0;
+  }
+
+  fill({ submissions: [submission] }: Graded, course: Course | undefined): void {
+    if (!submission) {
+      this.node.replaceChildren(element("p", "", "There is no answer cell of the course in this notebook, so there was nothing to grade."));
+      return;
+    }
+    const { score, max, exercises, isolation } = submission;
+    this.node.replaceChildren(
+      element("h1", "", `${score} of ${max} points`),
+      element("p", "gradbook-report-how", `${this.path} as it is saved now, graded with fresh numbers and apart from the notebook's kernel (${isolation}).`),
+      element("p", "gradbook-report-how", "Nothing has been sent to anyone: hand in the file the way your teacher asks."),
+      ...exercises.map((exercise) => exerciseReport(exercise, course)),
+    );
+  }
 }
 
-export function reportWidget(path: string, { submissions: [submission] }: Graded): Widget {
-  const widget = new Widget({ node: element("div", "gradbook-report") });
-  widget.id = `gradbook-report-${Date.now()}`;
-  widget.title.label = `Report: ${path.split("/").at(-1)}`;
-  widget.title.closable = true;
-  widget.node.tabIndex = 0;
-  if (!submission) {
-    widget.node.append(element("p", "", "There is no answer cell of the course in this notebook, so there was nothing to grade."));
-    return widget;
-  }
-  const { score, max, exercises, isolation } = submission;
-  widget.node.append(element("h1", "", `${score} of ${max} points`), element("p", "gradbook-report-how", `${path}, graded apart from the notebook's kernel (${isolation}).`));
-  for (const exercise of exercises) {
-    widget.node.append(element("h2", "", `${exercise.id}: ${exercise.score} of ${exercise.max} points, ${exercise.status}`));
-    widget.node.append(element("ul", "", "", exercise.checks.map(({ name, status, message, diagnosis }) => {
-      const item = element("li", "gradbook-report-check", "", [element("strong", "", name), document.createTextNode(` ${message}`)]);
-      item.dataset.status = status;
-      if (diagnosis) item.append(element("p", "gradbook-report-hint", diagnosis.hint));
+function exerciseReport({ id, score, max, status, checks }: GradedExercise, course: Course | undefined): HTMLElement {
+  const known = course?.exercises.find((exercise) => exercise.id === id);
+  const title = known ? `${known.number}. ${known.title}` : id;
+  return element("section", "",
+    element("h2", "", `${title}: ${status}, ${score} of ${max} points`),
+    element("ul", "", ...checks.map((check) => {
+      const mark = element("span", "gradbook-mark", MARKS[check.status]);
+      const item = element("li", "gradbook-report-check",
+        element("div", "", mark, element("strong", "", check.name), element("span", "gradbook-points", `${check.score} of ${check.max} points`)),
+        element("p", "", check.message),
+      );
+      item.dataset.status = mark.dataset.status = check.status;
+      if (check.diagnosis) item.append(element("p", "gradbook-report-hint", check.diagnosis.hint));
       return item;
-    })));
-  }
-  return widget;
+    })),
+  );
 }

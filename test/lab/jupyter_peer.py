@@ -1,4 +1,4 @@
-"""Debian's jupyter_server with gradbook's front end on it: BUILD DIR PORT TOKEN. A peer for tests and benchmarks."""
+"""Debian's jupyter_server with gradbook's front end on it: BUILD DIR PORT TOKEN [LABEXTENSIONS]. A peer for tests and benchmarks."""
 import json
 import sys
 from pathlib import Path
@@ -9,13 +9,14 @@ from tornado import web
 from tornado.websocket import WebSocketHandler
 
 build = Path(sys.argv[1])
+labextensions = Path(sys.argv[5]) if len(sys.argv) > 5 else build / "labextensions"
 page = json.loads((build / "page.json").read_text())
 extensions = {}
-for manifest in (build / "labextensions").glob("*/package.json"):
+for manifest in labextensions.glob("*/package.json"):
     package = json.loads(manifest.read_text())
     extensions[package["name"]] = package["jupyterlab"]["_build"]
 schemas = {}
-for folder in [build / "schemas", *(build / "labextensions").glob("*/schemas")]:
+for folder in [build / "schemas", *labextensions.glob("*/schemas")]:
     for file in folder.rglob("*.json"):
         name = file.parent.relative_to(folder).as_posix()
         schemas[f"{name}:{file.stem}"] = json.loads(file.read_text())
@@ -64,7 +65,7 @@ class Peer(ServerApp):
         self.web_app.add_handlers(".*$", [
             (r"/lab(?:/tree/(.*))?", Page),
             (r"/static/lab/(.*)", AuthenticatedFileHandler, {"path": str(build / "static")}),
-            (r"/lab/extensions/(.*)", AuthenticatedFileHandler, {"path": str(build / "labextensions")}),
+            (r"/lab/extensions/(.*)", AuthenticatedFileHandler, {"path": str(labextensions)}),
             (r"/lab/api/themes/(.*)", AuthenticatedFileHandler, {"path": str(build / "themes")}),
             (r"/lab/api/settings/?", Answer, {"answer": lambda _: {"settings": [setting(name) for name in schemas]}}),
             (r"/lab/api/settings/(.+)", Answer, {"answer": setting}),

@@ -49,8 +49,8 @@ async function startPeer(args: (port: number) => string[]): Promise<string> {
   return url;
 }
 
-(haveChromium && havePackages("jupyter_server") ? it : it.skip)("under jupyter_server our kernel runs cells, and our renderer draws (needs chromium and jupyter-server)", async () => {
-  const url = await startPeer((port) => [path.join(__dirname, "jupyter_peer.py"), path.join(home, "lab", "build"), root, String(port), TOKEN]);
+(haveChromium && havePackages("jupyter_server") ? it : it.skip)("under jupyter_server, with what gradbook install wrote, our kernel runs cells, our renderer draws and the course is known (needs chromium and jupyter-server)", async () => {
+  const url = await startPeer((port) => [path.join(__dirname, "jupyter_peer.py"), path.join(home, "lab", "build"), root, String(port), TOKEN, path.join(prefix, "share", "jupyter", "labextensions")]);
   const { page } = await openPage(browser!, `${url}/lab/tree/peer.ipynb?token=${TOKEN}`);
   await kernelIdle(page);
   await run(page, "notebook:run-all-cells");
@@ -59,6 +59,7 @@ async function startPeer(args: (port: number) => string[]): Promise<string> {
   expect((await outputs.first().innerText()).replace(/\s/g, "")).toBe("[[1,3],[2,4]]");
   await kernelIdle(page);
   await page.locator(".js-plotly-plot .scatterlayer path.js-line").first().waitFor({ state: "attached" });
+  expect(await page.evaluate(() => (window as unknown as { jupyterapp: { hasPlugin(id: string): boolean } }).jupyterapp.hasPlugin("gradbook-course:plugin"))).toBe(true);
   await screenshot(page, "peer");
   await page.close();
 }, 90_000);

@@ -1,5 +1,6 @@
 /** Jupyter requests to the session and its answers back: the only place that knows both. */
 import { Batch, captureStreams, currentOutput, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
+import { Interrupted } from "../lib/interrupt";
 import { Comms } from "./comms";
 import { kernelInfo } from "./info";
 import { Session, type Outcome } from "./session";
@@ -7,6 +8,14 @@ import { RUNNING, STOP, type Json, type Message, type Wire } from "./wire";
 import { fromCodePoints, toCodePoints } from "./offsets";
 
 type ReplyChannel = "shell" | "control";
+
+interface Question {
+  request: Message;
+  prompt: string;
+  password: boolean;
+  resolve(answer: string): void;
+  reject(reason: Error): void;
+}
 
 /** Output of one execute request, sent as children of its message. */
 class RequestOutput implements Output {
@@ -56,7 +65,8 @@ export class Server {
   /** Execute requests that came in before the failure of the one they were sent with are not run. */
   private abortUpTo = -1;
   private arrivals = 0;
-  private readonly questions = new Map<string, (answer: string) => void>();
+  /** What input() has asked and nobody has answered: only the first is with the front end, which can show one at a time. */
+  private readonly questions: Question[] = [];
   private leaving = false;
 
   constructor(readonly wire: Wire, private readonly log: (text: string) => void) {
@@ -88,10 +98,22 @@ export class Server {
     if (!request.content.allow_stdin) {
       return Promise.reject(new Error("input: this front end cannot ask (allow_stdin is off)"));
     }
-    return new Promise((resolve) => {
-      this.questions.set(request.header.msg_id, resolve);
-      this.wire.send("stdin", request, "input_request", { prompt, password });
+    return new Promise((resolve, reject) => {
+      this.questions.push({ request, prompt, password, resolve, reject });
+      if (this.questions.length === 1) this.ask();
     });
+  }
+
+  private ask(): void {
+    const [question] = this.questions;
+    if (!question) return;
+    const { request, prompt, password } = question;
+    this.wire.send("stdin", request, "input_request", { prompt, password });
+  }
+
+  /** Nobody waits for these answers any more: the cell has ended or was interrupted. */
+  private dropQuestions(reason: () => Error): void {
+    for (const { reject } of this.questions.splice(0)) reject(reason());
   }
 
   private receive(channel: "shell" | "control" | "stdin", message: Message): void {
@@ -109,12 +131,8 @@ export class Server {
   }
 
   private answer(message: Message): void {
-    // Front ends differ in what they give as the parent; there is never more than one open question in practice.
-    const id = message.parent_header.msg_id ?? "";
-    const [key, resolve] = this.questions.has(id) ? [id, this.questions.get(id)!] : [...this.questions][0] ?? [];
-    if (!resolve) return;
-    this.questions.delete(key!);
-    resolve(String(message.content.value ?? ""));
+    this.questions.shift()?.resolve(String(message.content.value ?? ""));
+    this.ask();
   }
 
   private async handle(channel: ReplyChannel, message: Message, arrival: number): Promise<void> {
@@ -139,7 +157,11 @@ export class Server {
 
   private comm(message: Message): void {
     const output = new RequestOutput(this, message);
-    withOutput(output, () => this.comms.receive(message));
+    try {
+      withOutput(output, () => this.comms.receive(message));
+    } catch (error) {
+      output.stream("stderr", `Uncaught ${this.session.describeUncaught(error)}\n`);
+    }
     output.flush();
   }
 
@@ -209,13 +231,14 @@ export class Server {
     const outcome = await this.session.execute(code, { output, count: storeHistory ? count : undefined });
     Atomics.store(flags, RUNNING, 0);
     output.flush();
-    this.questions.delete(header.msg_id);
+    this.dropQuestions(() => new Error("input: the cell ended before the answer came; write await input(...)"));
 
     if (outcome.status === "error") {
       const { ename, evalue, traceback } = outcome;
-      output.publish("error", { ename, evalue, traceback });
-      // Only what the client had sent along with this cell is skipped: a client that waits for the answer chooses itself.
+      // Only what the client had sent along with this cell is skipped, before it hears of the error: a client that waits
+      // for the answer chooses itself.
       if (content.stop_on_error !== false) await this.skipWaiting();
+      output.publish("error", { ename, evalue, traceback });
       reply({ status: "error", execution_count: count, ename, evalue, traceback, user_expressions: {}, payload: [] });
       return;
     }
@@ -228,9 +251,9 @@ export class Server {
     reply({ status: "ok", execution_count: count, user_expressions, payload });
   }
 
-  /** Everything the sockets have received by now is counted in before the line is drawn. */
+  /** Everything that is on its way is counted in before the line is drawn. */
   private async skipWaiting(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.wire.settle();
     this.abortUpTo = this.arrivals;
   }
 
@@ -246,8 +269,8 @@ export class Server {
   }
 
   private interrupt(): void {
-    for (const id of this.questions.keys()) this.questions.delete(id);
     this.session.interrupt();
+    this.dropQuestions(() => new Interrupted());
     if (Atomics.load(this.wire.flags, RUNNING) === 0) Atomics.store(this.wire.flags, STOP, 0);
   }
 

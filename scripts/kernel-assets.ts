@@ -3,7 +3,7 @@
  * new session parses one text instead of sixty; the session's own declarations; the names that the library exports.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 
@@ -51,10 +51,17 @@ function libraryNames(): { types: string[]; values: string[]; files: Record<stri
   return names;
 }
 
+/** What check("...") and its like take; the ids are offered by completion, other spellings are left to run time. */
+function exerciseIds(): string {
+  const { exercises } = require(path.join(root, "dist", "exercises", "index.js")) as { exercises: readonly { id: string }[] };
+  return `type GradbookExercise = ${exercises.map(({ id }) => JSON.stringify(id)).join(" | ")} | (string & {}) | number;\n`;
+}
+
 mkdirSync(target, { recursive: true });
 writeFileSync(path.join(target, "es.d.ts"), languageGlobals());
 writeFileSync(path.join(target, "preload.json"), JSON.stringify(libraryNames()));
 for (const name of readdirSync(source)) cpSync(path.join(source, name), path.join(target, name.replace(/\.txt$/, "")));
+appendFileSync(path.join(target, "session.d.ts"), exerciseIds());
 
 // Last, since it compiles cells: V8's compile cache of TypeScript, for the Node that builds. Another Node makes its own.
 const warm = `

@@ -1,6 +1,9 @@
-"""One start of one kernel, measured through Debian's jupyter_client: python3 measure.py '{"argv": [...], "language": "typescript"}'.
+"""One start of one kernel, measured through Debian's jupyter_client:
 
-Prints one JSON object: milliseconds, except rss_mb (the process after its first cells, idle) and write_ns.
+    python3 measure.py '{"argv": [...], "language": "typescript", "skip": ["print_20000"]}'
+
+Prints one JSON object: milliseconds, except rss_mb (the process after its first cells, idle), write_ns, and the growths
+(what the last of 200 cells costs, over what the 20th does).
 """
 import json
 import os
@@ -55,6 +58,8 @@ result = {}
 
 def figure(name, measured):
     """Adds one figure; null, and a line on stderr, when this kernel cannot give it within the time."""
+    if name in spec["skip"]:
+        return
     try:
         result[name] = measured()
     except Exception as error:
@@ -90,9 +95,24 @@ def idle_memory():
     return rss()
 
 
-def growth():
-    cells = [run(("x%d = %d" if python else "let x%d = %d") % (i, i)) for i in range(200)]
-    return statistics.median(cells[-20:]) / statistics.median(cells[20:40])
+def declarations(i):
+    """A function, a type and a class, used by the cell after next and later ones."""
+    used = max(0, i - 2), i // 2
+    if python:
+        uses = " + ".join("f%d(C%d(1).n)" % (k, k) for k in used) if i else "0"
+        return "def f%d(x): return x * %d\nclass C%d:\n    def __init__(self, n): self.n = n\nr%d = %s" % (i, i, i, i, uses)
+    uses = " + ".join("f%d(new C%d(1).n)" % (k, k) for k in used) if i else "0"
+    return ("interface I%d { n: number }\nfunction f%d(x: number): number { return x * %d }\n"
+            "class C%d implements I%d { constructor(readonly n: number) {} }\nconst r%d: number = %s" % (i, i, i, i, i, i, uses))
+
+
+def growth(cell):
+    """From a line through the cells after the 20th: its slope is the median of the slopes between any two (Theil and Sen)."""
+    times = [run(cell(i)) for i in range(200)][20:]
+    pairs = [(i, j) for j in range(len(times)) for i in range(j)]
+    slope = statistics.median((times[j] - times[i]) / (j - i) for i, j in pairs)
+    first = statistics.median(time - slope * i for i, time in enumerate(times))
+    return (first + slope * (len(times) - 1)) / first
 
 
 def write_ns():
@@ -109,7 +129,8 @@ try:
     figure("rss_mb", idle_memory)
     figure("trivial", lambda: statistics.median(run("1 + %d" % i) for i in range(30)))
     figure("fifty_lines", lambda: statistics.median(run(fifty(seed)) for seed in range(5)))
-    figure("growth", growth)
+    figure("growth", lambda: growth(lambda i: ("x%d = %d" if python else "let x%d = %d") % (i, i)))
+    figure("growth_declared", lambda: growth(declarations))
     if not python:
         figure("write_ns", write_ns)
     # Last, since tslab loses the end of such a cell, its idle status with it.

@@ -23,22 +23,29 @@ export interface CellFacts {
   typedImports: string[];
   /** An `await` outside any function. */
   awaits: boolean;
+  /** `declare global` or `declare module "m"`. */
+  augments: boolean;
 }
 
-export function analyze(ts: TypeScript, code: string): CellFacts {
-  const source = ts.createSourceFile("cell.ts", code, {
+/** A cell is a module: in a script, `await (x)` would be a call. */
+export function parseCell(ts: TypeScript, code: string): ts.SourceFile {
+  return ts.createSourceFile("cell.ts", code, {
     languageVersion: ts.ScriptTarget.Latest,
-    // A cell is a module: in a script, `await (x)` would be a call.
     setExternalModuleIndicator: (file) => {
       (file as { externalModuleIndicator?: unknown }).externalModuleIndicator = true;
     },
   }, false, ts.ScriptKind.TS);
+}
+
+export function analyze(ts: TypeScript, code: string): CellFacts {
+  const source = parseCell(ts, code);
   const declared = new Map<string, Declared>();
   const exported = new Set<string>();
   const mentioned = new Set<string>();
   const imports: string[] = [];
   const typedImports: string[] = [];
   let awaits = false;
+  let augments = false;
 
   const declare = (name: string, fact: Declared): void => {
     const known = declared.get(name);
@@ -70,7 +77,9 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     if (ts.isVariableStatement(statement)) bindList(statement.declarationList, isExport(statement));
     else if (ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement) || ts.isEnumDeclaration(statement)
       || ts.isModuleDeclaration(statement)) {
-      if (statement.name && ts.isIdentifier(statement.name) && !(statement.flags & ts.NodeFlags.GlobalAugmentation)) {
+      if (ts.isModuleDeclaration(statement) && (ts.isStringLiteral(statement.name) || statement.flags & ts.NodeFlags.GlobalAugmentation)) {
+        augments = true;
+      } else if (statement.name && ts.isIdentifier(statement.name)) {
         declare(statement.name.text, { assignable: false, value: true });
         if (isExport(statement)) exported.add(statement.name.text);
       }
@@ -143,5 +152,5 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     visit(statement, false);
   }
   const unexported = [...declared.keys()].filter((name) => !exported.has(name));
-  return { declared, unexported, mentioned, imports, typedImports, awaits };
+  return { declared, unexported, mentioned, imports, typedImports, awaits, augments };
 }

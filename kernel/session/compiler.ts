@@ -6,7 +6,9 @@
 import path from "node:path";
 import type ts from "typescript";
 import { analyze, type CellFacts } from "./analyze";
-import { CellLibrary, type CellName } from "./library";
+import { CellLibrary, type CellName, type OpenCell } from "./library";
+import { looksLikeMagic } from "./magics";
+import { packageOf } from "./modules";
 import { globalName, isNative } from "./names";
 import { cellTransformer, RESULT, type Renaming } from "./transform";
 import { SourcePositions } from "./positions";
@@ -30,8 +32,8 @@ export interface Compiled {
   diagnostics: Diagnostic[];
   /** JavaScript for the body of one function with the parameters `exports` and `require`; empty when there were errors. */
   javascript: string;
-  /** Where each place of `javascript` comes from. */
-  positions: SourcePositions;
+  /** Where each place of `javascript` comes from; undefined when there were errors. */
+  positions?: SourcePositions;
   facts: CellFacts;
   /** Names of values that the cell declares. */
   values: string[];
@@ -44,6 +46,19 @@ export interface CompileOptions {
   sourceName: string;
   /** Without the strict family of checks. */
   loose?: boolean;
+}
+
+interface Checked {
+  program: ts.Program;
+  file: ts.SourceFile;
+}
+
+interface Emitted {
+  javascript: string;
+  /** Missing where TypeScript cannot write what the cell declares as a declaration file. */
+  declarations?: string;
+  /** Empty unless the cell was reopened. */
+  map: string;
 }
 
 export class Compiler {
@@ -60,30 +75,47 @@ export class Compiler {
     const { ts, library } = this;
     const facts = analyze(ts, code);
     const cell = library.open(code, facts, { loose });
-    const program = this.service.getProgram()!;
-    const file = program.getSourceFile(library.cellFile)!;
+    const checked = this.checked();
+    const { program, file } = checked;
     const diagnostics = this.diagnose(program, file, cell.start, code);
-    const compiled: Compiled = {
-      diagnostics, facts, javascript: "", positions: SourcePositions.none, values: [], commit: () => {},
-    };
+    const compiled: Compiled = { diagnostics, facts, javascript: "", values: [], commit: () => {} };
     if (diagnostics.length > 0) return compiled;
 
-    let declarations: string | undefined;
-    let map = "";
-    program.emit(file, (name, text) => {
-      if (name.endsWith(".d.ts")) declarations = text;
-      else if (name.endsWith(".map")) map = text;
-      else compiled.javascript = text;
-    }, undefined, false, { after: [cellTransformer(ts, { start: cell.start, end: cell.end }, this.renaming(program, file, facts))] });
+    const { declared } = facts;
+    const renamed = this.renamed(facts);
+    const { javascript, declarations } = this.emit(checked, cell, declared, renamed);
     // The executor puts its own words before the first line; a line break keeps columns as they are.
-    compiled.javascript = `\n${compiled.javascript.replace(/^\/\/# sourceMappingURL=.*$/m, "")}\n//# sourceURL=${sourceName}`;
+    compiled.javascript = `\n${javascript}\n//# sourceURL=${sourceName}`;
+    // Few cells fail, and a map costs a tenth of the compilation: the cell is emitted once more when an error asks for it.
+    const map = (): string => {
+      library.reopen(cell);
+      return this.emit(this.checked(), cell, declared, renamed).map;
+    };
     compiled.positions = new SourcePositions(ts, map, { generatedLines: 1, sourceLines: cell.lines });
     const names = this.declaredNames(program, file, facts);
     compiled.values = [...names].filter(([, { value }]) => value).map(([name]) => name);
     // What cannot be written as a declaration file (a class expression with private members) is kept as source.
     const text = declarations ?? cell.text;
-    compiled.commit = () => library.keep(names, text, declarations === undefined ? ".ts" : ".d.ts");
+    compiled.commit = () => library.keep(names, text, declarations === undefined ? ".ts" : ".d.ts", facts);
     return compiled;
+  }
+
+  /** The cell at hand, after all that has changed since. */
+  private checked(): Checked {
+    const program = this.service.getProgram()!;
+    return { program, file: program.getSourceFile(this.library.cellFile)! };
+  }
+
+  /** @param renamed names that get another at run time */
+  private emit({ program, file }: Checked, { start, end }: OpenCell, declared: CellFacts["declared"], renamed: ReadonlySet<string>): Emitted {
+    const out: Emitted = { javascript: "", map: "" };
+    const transformer = cellTransformer(this.ts, { start, end }, this.renaming(program, file, declared, renamed));
+    program.emit(file, (name, text) => {
+      if (name.endsWith(".d.ts")) out.declarations = text;
+      else if (name.endsWith(".map")) out.map = text;
+      else out.javascript = text.replace(/^\/\/# sourceMappingURL=.*$/m, "");
+    }, undefined, false, { after: [transformer] });
+    return out;
   }
 
   /** Forgets what the cells declared. */
@@ -113,13 +145,18 @@ export class Compiler {
   }
 
   /** A cell's `let Map` must not replace Node's own: such names, of this cell or an earlier one, get another at run time. */
-  private renaming(program: ts.Program, file: ts.SourceFile, facts: CellFacts): Renaming {
-    const names = new Set([...facts.declared.keys(), ...this.library.names().map(([name]) => name)].filter((name) => isNative(name) && facts.mentioned.has(name)));
+  private renamed({ declared, mentioned }: CellFacts): Set<string> {
+    const known = [...declared.keys(), ...this.library.names().map(([name]) => name)];
+    return new Set(known.filter((name) => isNative(name) && mentioned.has(name)));
+  }
+
+  private renaming(program: ts.Program, file: ts.SourceFile, declared: CellFacts["declared"], names: ReadonlySet<string>): Renaming {
     const checker = program.getTypeChecker();
     const { locals } = file as unknown as { locals?: Map<string, ts.Symbol> };
     return {
       names,
       rename: globalName,
+      isDeclared: (name) => declared.has(name),
       isTopLevel: (identifier) => {
         const symbol = this.ts.isShorthandPropertyAssignment(identifier.parent)
           ? checker.getShorthandAssignmentValueSymbol(identifier.parent) : checker.getSymbolAtLocation(identifier);
@@ -141,6 +178,15 @@ export class Compiler {
     return names;
   }
 
+  /** What the notebook's user can do about a diagnostic; begins with a space. */
+  private advice({ file, start = 0, code }: ts.Diagnostic): string {
+    if (!file) return "";
+    const [line] = file.text.slice(file.text.lastIndexOf("\n", start - 1) + 1).split("\n", 1);
+    if (looksLikeMagic(line)) return " A magic stands above the cell's first line of code.";
+    const [, name] = /^["']([^."'/][^"']*)["']/.exec(file.text.slice(start)) ?? [];
+    return code === MODULE_NOT_FOUND && name ? ` If it is a package: %npm install ${packageOf(name)}` : "";
+  }
+
   private diagnose(program: ts.Program, cell: ts.SourceFile, start: number, code: string): Diagnostic[] {
     const { ts } = this;
     const found: ts.Diagnostic[] = [...program.getSyntacticDiagnostics(cell)];
@@ -152,9 +198,9 @@ export class Compiler {
       }
     }
     const lines = code.split("\n");
-    return found.filter(({ category }) => category === ts.DiagnosticCategory.Error).map((diagnostic): Diagnostic => {
-      const message = ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n");
+    return found.filter(({ category, code: number }) => category === ts.DiagnosticCategory.Error && number !== UNTYPED_MODULE).map((diagnostic): Diagnostic => {
       const { file, start: offset = 0, length = 1, code: number } = diagnostic;
+      const message = ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n") + this.advice(diagnostic);
       if (file && file !== cell) {
         const { line, character } = file.getLineAndCharacterOfPosition(offset);
         const sourceLine = file.text.split("\n")[line] ?? "";
@@ -172,6 +218,10 @@ export class Compiler {
     });
   }
 }
+
+/** "Could not find a declaration file for module": a package without types is of type any here. */
+const UNTYPED_MODULE = 7016;
+const MODULE_NOT_FOUND = 2307;
 
 /** A registry that keeps the files it has parsed: a library file that this cell does not need, the next one may. */
 function keepingRegistry(ts: TypeScript): ts.DocumentRegistry {

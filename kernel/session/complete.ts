@@ -1,5 +1,6 @@
 /** Completion, inspection and completeness of a cell, from the language service. Offsets are UTF-16 units here. */
 import type ts from "typescript";
+import { parseCell } from "./analyze";
 import type { Compiler } from "./compiler";
 
 export interface Completion {
@@ -24,7 +25,7 @@ const KINDS: Record<string, string> = {
   const: "const", let: "variable", var: "variable", "local var": "variable", function: "function", "local function": "function",
   method: "method", property: "property", getter: "property", setter: "property", class: "class", interface: "interface",
   type: "type", enum: "enum", "enum member": "enum-member", module: "module", keyword: "keyword", alias: "variable",
-  parameter: "parameter", "primitive type": "type", "type parameter": "type", string: "text",
+  new: "class", parameter: "parameter", "primitive type": "type", "type parameter": "type", string: "text", script: "module", directory: "module",
 };
 
 function rank(name: string, prefix: string): number {
@@ -35,6 +36,11 @@ function rank(name: string, prefix: string): number {
 
 function join(parts: readonly ts.SymbolDisplayPart[] | undefined): string {
   return (parts ?? []).map(({ text }) => text).join("");
+}
+
+/** Without what the kernel's own imports add to a signature, and without the paths of modules. */
+function readable(signature: string): string {
+  return signature.replace(/^\(alias\) /, "").replace(/\n(?:import|export) .*$/s, "").replace(/\bimport\("[^"]*"\)\./g, "");
 }
 
 export function complete(compiler: Compiler, code: string, offset: number): Completions {
@@ -56,9 +62,9 @@ export function complete(compiler: Compiler, code: string, offset: number): Comp
     const details = i < DETAILED_ITEMS
       ? service.getCompletionEntryDetails(file, position, entry.name, {}, entry.source, {}, entry.data) : undefined;
     if (details) {
-      item.signature = join(details.displayParts).replace(/\n(?:import|export) .*$/s, "");
+      item.signature = join(details.displayParts);
       if (entry.kind === "alias") item.type = KINDS[/^\(alias\) (\w+)/.exec(item.signature)?.[1] ?? ""] ?? item.type;
-      item.signature = item.signature.replace(/^\(alias\) /, "");
+      item.signature = readable(item.signature);
       const documentation = join(details.documentation);
       if (documentation) item.documentation = documentation;
     }
@@ -82,8 +88,7 @@ export function inspect(compiler: Compiler, code: string, offset: number): Inspe
       const [, param, rest] = name === "param" ? /^(\S+)\s*([\s\S]*)$/.exec(words) ?? [] : [];
       return param ? `- \`${param}\`: ${rest.replace(/^[-:]\s*/, "")}` : `- *${name}* ${words}`;
     });
-    const signature = join(info.displayParts).replace(/^\(alias\) /, "").replace(/\nimport .*$/s, "");
-    return { signature, documentation: [join(info.documentation), tags.join("\n")].filter(Boolean).join("\n\n") };
+    return { signature: readable(join(info.displayParts)), documentation: [join(info.documentation), tags.join("\n")].filter(Boolean).join("\n\n") };
   }
   const help = service.getSignatureHelpItems(file, position, undefined);
   const item = help?.items[help.selectedItemIndex];
@@ -97,19 +102,26 @@ export function inspect(compiler: Compiler, code: string, offset: number): Inspe
 
 export type Completeness = { status: "complete" | "invalid" | "unknown" } | { status: "incomplete"; indent: string };
 
-/** Unterminated: a string template, a comment, a regular expression at the end, text that breaks off. */
-const UNTERMINATED = new Set([1160, 1010, 1126, 1161]);
+/** What a further line can still end: a template, a comment, text that breaks off. */
+const UNTERMINATED = new Set([1160, 1010, 1126]);
+/** What has to end within its line: a string, a regular expression. */
+const CUT_OFF = new Set([1002, 1161]);
+
+/** A line below which one indents: it ends in an opening bracket or an arrow, or it is the head of a statement. */
+const OPENS = /(?:[{[(]|=>|\b(?:else|do|try|finally)|^\s*(?:case\b.*|default\s*):|^[\s}]*(?:else\s+)?(?:if|for|while)\b.*\))\s*(?:\/\/.*)?$/;
 
 /** Whether Enter should run the code or continue it. */
 export function isComplete(ts: typeof import("typescript"), code: string): Completeness {
-  const source = ts.createSourceFile("cell.ts", code, ts.ScriptTarget.Latest, false, ts.ScriptKind.TS);
+  const source = parseCell(ts, code);
   const { parseDiagnostics } = source as unknown as { parseDiagnostics: ts.DiagnosticWithLocation[] };
-  if (parseDiagnostics.length === 0) return { status: "complete" };
+  const last = source.statements.at(-1);
+  // Its body may follow on the next line; an overload's implementation has to.
+  const bodyMissing = last && ts.isFunctionDeclaration(last) && !last.body && !ts.getModifiers(last)?.some(({ kind }) => kind === ts.SyntaxKind.DeclareKeyword);
+  if (parseDiagnostics.length === 0 && !bodyMissing) return { status: "complete" };
   const end = code.trimEnd().length;
-  const breaksOff = parseDiagnostics.every(({ start, code: number }) => start >= end || UNTERMINATED.has(number));
+  const breaksOff = parseDiagnostics.every(({ start, code: number }) => !CUT_OFF.has(number) && (start >= end || UNTERMINATED.has(number)));
   if (!breaksOff) return { status: "invalid" };
-  const lines = code.split("\n");
-  const last = lines.findLast((line) => line.trim() !== "") ?? "";
-  const indent = /^\s*/.exec(last)![0];
-  return { status: "incomplete", indent: /[{[(]\s*(?:\/\/.*)?$/.test(last) || /=>\s*$/.test(last) ? `${indent}  ` : indent };
+  const line = code.split("\n").findLast((text) => text.trim() !== "") ?? "";
+  const indent = /^\s*/.exec(line)![0];
+  return { status: "incomplete", indent: OPENS.test(line) ? `${indent}  ` : indent };
 }

@@ -9,6 +9,13 @@ export interface CellError {
   traceback: string[];
 }
 
+/** Thrown by a magic whose own TypeScript failed: the cell then fails in the same way. */
+export class CellFailure extends Error {
+  constructor(readonly error: CellError) {
+    super(error.evalue);
+  }
+}
+
 const RED = "\u001b[31m";
 const DIM = "\u001b[2m";
 const OFF = "\u001b[0m";
@@ -45,7 +52,9 @@ export function typeErrors(diagnostics: readonly Diagnostic[], cellLabel: string
 }
 
 function isErrorLike(value: unknown): value is Error {
-  return value instanceof Error || typeof value === "object" && value !== null && "stack" in value && "message" in value;
+  // Errors of another realm, and those that libraries make without the class, are no instances of it.
+  const { name, message, stack } = Object(value) as Partial<Error>;
+  return value instanceof Error || [name, message, stack].every((part) => typeof part === "string");
 }
 
 /** The stack's frames in the student's terms, and the source around the innermost of them. */
@@ -79,18 +88,22 @@ function frames(error: Error, sources: FrameSource): { lines: string[]; source: 
 
 const DEPTH = 5;
 
-function describe(error: unknown, sources: FrameSource, depth = 0): string[] {
+function describe(error: unknown, sources: FrameSource, outer: readonly unknown[] = []): string[] {
   if (!isErrorLike(error)) return [`${RED}Thrown${OFF}: ${inspect(error)}`];
+  const heading = `${RED}${error.name}${OFF}: ${error.message}`;
+  if (outer.includes(error)) return [`${heading} ${DIM}(as above)${OFF}`];
   const { lines, source } = frames(error, sources);
-  const out = [`${RED}${error.name}${OFF}: ${error.message}`, ...source, ...lines];
+  const out = [heading, ...source, ...lines];
   const extra = Object.keys(error).filter((key) => !["name", "message", "stack", "cause", "errors"].includes(key));
   if (extra.length > 0) {
-    out.push(`  with ${inspect(Object.fromEntries(extra.map((key) => [key, (error as unknown as Record<string, unknown>)[key]])))}`);
+    const properties = Object.fromEntries(extra.map((key) => [key, (error as unknown as Record<string, unknown>)[key]]));
+    out.push(`  with ${inspect(properties, { maxStringLength: 200 })}`);
   }
-  if (depth >= DEPTH) return out;
-  if (error.cause !== undefined) out.push("caused by", ...describe(error.cause, sources, depth + 1));
+  if (outer.length >= DEPTH) return out;
+  const path = [...outer, error];
+  if (error.cause !== undefined) out.push("caused by", ...describe(error.cause, sources, path));
   if (error instanceof AggregateError) {
-    error.errors.slice(0, DEPTH).forEach((inner, i) => out.push(`error ${i + 1} of ${error.errors.length}`, ...describe(inner, sources, depth + 1)));
+    error.errors.slice(0, DEPTH).forEach((inner, i) => out.push(`error ${i + 1} of ${error.errors.length}`, ...describe(inner, sources, path)));
   }
   return out;
 }

@@ -13,6 +13,8 @@ export interface HistoryQuery {
   hist_access_type?: string;
   output?: boolean;
   n?: number;
+  /** 0 is this session; of others nothing is known. */
+  session?: number;
   start?: number;
   stop?: number;
   pattern?: string;
@@ -43,7 +45,7 @@ export class History {
     if (query.hist_access_type === "range") {
       const start = query.start ?? 0;
       const stop = query.stop ?? Infinity;
-      found = found.filter(({ line }) => line >= start && line < stop);
+      found = (query.session ?? 0) === 0 ? found.filter(({ line }) => line >= start && line < stop) : [];
     } else {
       if (query.hist_access_type === "search") {
         const matches = glob(query.pattern ?? "*");

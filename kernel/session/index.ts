@@ -7,12 +7,13 @@ import type { ConvertResult, Converter } from "tslab/dist/converter";
 import { createExecutor, type Executor } from "tslab/dist/executor";
 import { clearOutput, display, html, image, input, md, svg, toBundle, withOutput, type MimeBundle, type Output } from "../display";
 import { courseCommands, preloadLibrary } from "../preload";
+import { Interrupted } from "../../lib/interrupt";
 import { Compiler, RESULT, type Compiled } from "./compiler";
 import { complete, inspect, isComplete, type Completeness, type Completions, type Inspection } from "./complete";
-import { thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
+import { CellFailure, thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
 import { History } from "./history";
 import { cancel, cancelBackground, interruptible, interruptibleIterable, Run, trackTimers, withRun } from "./interrupt";
-import { parseMagics, type Magics } from "./magics";
+import { completeMagic, parseMagics, runMagic, wallTime, type MagicHost, type Magics } from "./magics";
 import { Modules } from "./modules";
 import { installRuntime, Scope } from "./runtime";
 import { loadTypeScript, saveCompileCache } from "./typescript";
@@ -51,7 +52,8 @@ export class Session {
   private readonly cells = new Map<string, { label: string; source: string; compiled: Compiled }>();
   private next: Compiled | undefined;
   private caught: { error: unknown } | undefined;
-  private value: { value: unknown } | undefined;
+  /** The value of the cell's last expression. */
+  private result: [value: unknown] | undefined;
   private run: Run | undefined;
   private executions = 0;
   private readonly frameSource: FrameSource;
@@ -73,7 +75,7 @@ export class Session {
       },
     });
     this.library = preloadLibrary((name, get) => this.scope.preload(name, get));
-    this.offer({ display, html, md, svg, image, input, clearOutput });
+    this.offer({ display, html, md, svg, image, input, clearOutput, __dirname: folder, __filename: this.modules.meta.filename });
     this.offer({ ...courseCommands(this) });
     (globalThis as Record<symbol, unknown>)[Symbol.for("gradbook.display")] = display;
     this.frameSource = this.createFrameSource();
@@ -87,7 +89,7 @@ export class Session {
     };
     const report = {
       log: (value: unknown) => {
-        this.value = value as { value: unknown };
+        this.result = value as [unknown];
       },
       error: (...words: unknown[]) => {
         // One word is what a cell threw; more are diagnostics, which the compiler has reported already.
@@ -128,7 +130,7 @@ export class Session {
     try {
       return await withOutput(output, () => withRun(run, () => this.executeHere(code, count)));
     } catch (error) {
-      return { status: "error", ...thrownError(error, this.frameSource) };
+      return { status: "error", ...error instanceof CellFailure ? error.error : this.describe(error) };
     } finally {
       this.run = undefined;
     }
@@ -139,64 +141,70 @@ export class Session {
     const magics = parseMagics(code);
     const before = await this.runMagics(magics);
     if (before) return before;
-    const started = performance.now();
-    const outcome = await this.runCode(magics.code, label, magics.loose);
-    if (magics.time) process.stdout.write(`Wall time: ${formatTime(performance.now() - started)}\n`);
+    const { outcome, ms } = await this.runCode(magics.code, label, magics.loose);
+    if (magics.time) process.stdout.write(wallTime(ms));
     return outcome;
   }
 
   private async runMagics(magics: Magics): Promise<Outcome | undefined> {
-    const { runMagic } = await import("./magics.js");
     let page: string | undefined;
     for (const magic of magics.lines) page = await runMagic(magic, this.magicHost()) ?? page;
     if (magics.lines.length > 0 && magics.code.trim() === "") return { status: "ok", page };
     return undefined;
   }
 
-  private magicHost() {
+  private magicHost(): MagicHost {
     return {
       folder: this.folder,
       names: () => this.compiler.names().map((name): [string, unknown] => [name, this.lookup(name)]),
       reset: () => this.reset(),
-      refreshModules: () => this.compiler.refresh(),
+      refreshModules: () => {
+        this.compiler.refresh();
+        return this.modules.outdated();
+      },
       explain: (name: string) => {
         const found = inspect(this.compiler, name, name.length);
         return found && `${found.signature}\n\n${found.documentation}`;
       },
       run: async (code: string) => {
-        const outcome = await this.runCode(code, "%time", false);
-        if (outcome.status === "error") throw Object.assign(new Error(outcome.evalue), { outcome });
+        const { outcome, ms } = await this.runCode(code, "%time", false);
+        if (outcome.status === "error") throw new CellFailure(outcome);
         if (outcome.result) await display(outcome.result, { raw: true });
+        return ms;
       },
     };
   }
 
-  private async runCode(code: string, label: string, loose: boolean): Promise<Outcome> {
-    if (code.trim() === "") return { status: "ok" };
+  /** `ms` is how long the code ran, without the time that compiling took. */
+  private async runCode(code: string, label: string, loose: boolean): Promise<{ outcome: Outcome; ms: number }> {
+    if (code.trim() === "") return { outcome: { status: "ok" }, ms: 0 };
     const sourceName = `gradbook-cell-${++this.executions}.ts`;
     const compiled = this.compiler.compile(code, { sourceName, loose });
-    if (compiled.diagnostics.length > 0) return { status: "error", ...typeErrors(compiled.diagnostics, label) };
+    if (compiled.diagnostics.length > 0) return { outcome: { status: "error", ...typeErrors(compiled.diagnostics, label) }, ms: 0 };
     this.cells.set(sourceName, { label, source: code, compiled });
     await this.modules.prepare(compiled.facts.imports);
     for (const name of compiled.values) this.scope.declare(name);
     this.next = compiled;
-    this.caught = this.value = undefined;
+    this.caught = this.result = undefined;
+    const started = performance.now();
+    let ms: number;
     try {
       await this.executor.execute("");
     } finally {
+      ms = performance.now() - started;
       // Also after an error: what the cell has declared before it stays.
       compiled.commit();
     }
     if (this.executions === CACHE_AFTER_CELLS) setImmediate(saveCompileCache);
-    return this.outcome();
+    return { outcome: await this.outcome(), ms };
   }
 
   /** What the executor reported through its console. */
   private async outcome(): Promise<Outcome> {
-    const { caught, value } = this;
-    this.caught = this.value = undefined;
+    const { caught, result: [value] = [] } = this;
+    this.caught = this.result = undefined;
     if (caught) return { status: "error", ...this.describe(caught.error) };
-    return value === undefined || value.value === undefined ? { status: "ok" } : { status: "ok", result: await toBundle(value.value) };
+    return value === undefined ? { status: "ok" } : { status: "ok", result: await toBundle(value) };
   }
 
   /** What tslab's executor asks its converter for: the cell that was compiled a moment ago. */
@@ -206,11 +214,10 @@ export class Session {
   }
 
   private describe(error: unknown): CellError {
-    const { code, message } = (error ?? {}) as { code?: string; message?: string };
-    if (code === "ERR_SCRIPT_EXECUTION_INTERRUPTED" || message === "Interrupted asynchronously") {
-      return { ename: "KernelInterrupt", evalue: "the cell was interrupted", traceback: ["\u001b[31mKernelInterrupt\u001b[0m: the cell was interrupted"] };
-    }
-    return thrownError(error, this.frameSource);
+    // What Node throws after SIGINT, and what tslab's executor does when it gives up waiting.
+    const { code, message } = Object(error) as { code?: string; message?: string };
+    const interrupted = code === "ERR_SCRIPT_EXECUTION_INTERRUPTED" || message === "Interrupted asynchronously";
+    return thrownError(interrupted ? new Interrupted() : error, this.frameSource);
   }
 
   /** An error that reached nobody, in the same words as a cell's own. */
@@ -231,7 +238,7 @@ export class Session {
   }
 
   complete(code: string, offset: number): Completions {
-    return complete(this.compiler, parseMagics(code).code, offset);
+    return completeMagic(code, offset) ?? complete(this.compiler, parseMagics(code).code, offset);
   }
 
   inspect(code: string, offset: number): Inspection | undefined {
@@ -252,11 +259,11 @@ export class Session {
     const dist = path.join(__dirname, "..", "..");
     const internal = [path.join(dist, "kernel"), path.join(dist, "cli"), path.dirname(require.resolve("tslab/package.json"))];
     return {
-      isInternal: (frame) => /node:vm|node:internal|\(node:async_hooks/.test(frame) || internal.some((folder) => frame.includes(folder)),
+      isInternal: (frame) => /\bnode:/.test(frame) || internal.some((folder) => frame.includes(folder)),
       locate: (script, position) => {
         const cell = this.cells.get(script);
         if (cell) {
-          const at = cell.compiled.positions.find(position);
+          const at = cell.compiled.positions!.find(position);
           return at && { label: cell.label, position: at, source: cell.source };
         }
         const file = this.modules.positions.get(script);
@@ -265,8 +272,4 @@ export class Session {
       },
     };
   }
-}
-
-function formatTime(ms: number): string {
-  return ms < 1000 ? `${ms.toFixed(1)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }

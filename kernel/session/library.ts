@@ -39,8 +39,13 @@ export class CellLibrary {
   private cell = "";
   private version = 0;
   private loose = false;
+  private sourceMap = false;
   private cells = 0;
   private stale = false;
+  /** How often modules may have been installed: declarations outside this package are read anew each time. */
+  private generation = 1;
+  /** Modules of the cells that add to declarations of others, such as `declare global`; every later cell imports them. */
+  private readonly augmentations: string[] = [];
   /** True from the first cell that imports a Node module on: then the real @types/node replaces the slim globals. */
   private nodeTypes = false;
 
@@ -68,12 +73,21 @@ export class CellLibrary {
       else imports.set(module, [name]);
     }
     for (const [module, names] of imports) prelude.push(`import { ${names.join(", ")} } from "${module}";`);
+    for (const module of this.augmentations) prelude.push(`import "${module}";`);
     const before = `${prelude.join(" ")}\n`;
     // A semicolon would turn the student's last expression into two statements; a line break ends it just as well.
     const after = `\nexport { ${facts.unexported.join(", ")} };\n`;
     this.cell = before + code + after;
+    this.sourceMap = false;
     this.version++;
     return { text: this.cell, start: before.length, end: before.length + code.length, lines: 1 };
+  }
+
+  /** Puts a cell of before in place again, to be emitted with its source map. */
+  reopen({ text }: OpenCell): void {
+    this.cell = text;
+    this.sourceMap = true;
+    this.version++;
   }
 
   private wanted({ mentioned }: CellFacts, prefix: string | undefined): Set<string> {
@@ -84,10 +98,11 @@ export class CellLibrary {
   }
 
   /** Remembers the declarations of a cell that has run. */
-  keep(names: Map<string, CellName>, text: string, extension: ".ts" | ".d.ts"): void {
-    if (names.size === 0) return;
+  keep(names: Map<string, CellName>, text: string, extension: ".ts" | ".d.ts", { augments }: CellFacts): void {
+    if (names.size === 0 && !augments) return;
     const module = `./__cell_${++this.cells}`;
     this.kept.set(this.inFolder(`${module}${extension}`), text);
+    if (augments) this.augmentations.push(module);
     for (const [name, fact] of names) this.known.set(name, { ...fact, module });
   }
 
@@ -98,10 +113,13 @@ export class CellLibrary {
   reset(): void {
     this.known.clear();
     this.kept.clear();
+    this.augmentations.length = 0;
   }
 
   refresh(): void {
     this.stale = true;
+    this.generation++;
+    for (const name of this.fixed.keys()) if (!isOwnFile(name)) this.fixed.delete(name);
   }
 
   /** A TypeScript file of the student's: its errors are worth a word. */
@@ -130,7 +148,7 @@ export class CellLibrary {
       types: this.nodeTypes ? ["node"] : [],
       typeRoots: this.nodeTypes ? [path.dirname(path.dirname(require.resolve("@types/node/package.json")))] : undefined,
       declaration: true,
-      sourceMap: true,
+      sourceMap: this.sourceMap,
       skipLibCheck: true,
       skipDefaultLibCheck: true,
       preserveConstEnums: true,
@@ -164,6 +182,7 @@ export class CellLibrary {
       readFile: (name: string) => this.read(name),
       directoryExists: (name: string) => ts.sys.directoryExists(name),
       getDirectories: (name: string) => ts.sys.getDirectories(name),
+      readDirectory: ts.sys.readDirectory,
       realpath: (name: string) => ts.sys.realpath?.(name) ?? name,
       useCaseSensitiveFileNames: () => true,
     };
@@ -181,8 +200,8 @@ export class CellLibrary {
       getScriptFileNames: () => [esGlobals, ...(this.nodeTypes ? [] : [slimGlobals]), sessionGlobals, this.cellFile],
       getScriptVersion: (name) => {
         if (name === this.cellFile) return String(this.version);
-        if (!this.isOwnSource(name)) return "1";
-        return String(ts.sys.getModifiedTime?.(name)?.getTime() ?? 0);
+        if (this.isOwnSource(name)) return String(ts.sys.getModifiedTime?.(name)?.getTime() ?? 0);
+        return this.kept.has(name) || isOwnFile(name) ? "1" : String(this.generation);
       },
       getScriptSnapshot: (name) => {
         const text = this.read(name);
@@ -203,6 +222,11 @@ export class CellLibrary {
     };
     return host;
   }
+}
+
+/** A file of this package's own, which does not change while a session lasts. */
+function isOwnFile(fileName: string): boolean {
+  return fileName.startsWith(path.join(packageRoot, "dist"));
 }
 
 /** Declarations of this package and of tslab, wherever the notebook lies. */

@@ -16,26 +16,37 @@ const ESM_ONLY = new Set(["ERR_REQUIRE_ESM", "ERR_PACKAGE_PATH_NOT_EXPORTED", "E
 // TypeScript would turn a plain import() into require().
 const nativeImport = new Function("specifier", "return import(specifier)") as (specifier: string) => Promise<Record<string, unknown>>;
 
+interface LoadedFile {
+  mtime: number;
+  exports: unknown;
+  /** The TypeScript files that it imports. */
+  imports: Set<string>;
+}
+
 export class Modules {
   readonly meta: { url: string; dirname: string; filename: string };
+  /** What `require` is in a cell. */
+  readonly require: NodeJS.Require;
   /** Frames in TypeScript files are shown where the source has them. */
   readonly positions = new Map<string, SourcePositions>();
   private readonly nodeRequire: NodeJS.Require;
   private readonly loadedEsm = new Map<string, unknown>();
-  private readonly typescript = new Map<string, { mtime: number; exports: unknown }>();
+  private readonly typescript = new Map<string, LoadedFile>();
+  /** Versions of the packages that cells have loaded. */
+  private readonly packages = new Map<string, string>();
 
   constructor(private readonly ts: () => typeof import("typescript"), private readonly folder: string) {
     const filename = path.join(folder, "notebook.ts");
     this.nodeRequire = createRequire(filename);
+    const { resolve, cache, main, extensions } = this.nodeRequire;
+    this.require = Object.assign((name: string): unknown => this.load(name, folder, this.nodeRequire), { resolve, cache, main, extensions });
     this.meta = { url: pathToFileURL(filename).href, dirname: folder, filename };
   }
 
-  /** What `require` is in a cell. */
-  readonly require = (name: string): unknown => this.load(name, this.folder, this.nodeRequire);
 
   /** A module with ES module semantics: a CommonJS one gets its exports as `default`. */
   readonly module = (name: string): unknown => {
-    const exports = this.require(name);
+    const exports: unknown = this.require(name);
     if (typeof exports !== "object" && typeof exports !== "function" || exports === null) return { default: exports };
     if ((exports as { __esModule?: boolean }).__esModule) return exports;
     if (Object.prototype.toString.call(exports) === "[object Module]") return exports;
@@ -54,7 +65,7 @@ export class Modules {
   async prepare(names: readonly string[]): Promise<void> {
     for (const name of names) {
       if (this.loadedEsm.has(name) || name in own || name === "tslab" || isBuiltin(name)) continue;
-      if (/^\.\.?\//.test(name) && !name.endsWith(".mjs")) continue;
+      if (/^\.\.?\//.test(name) && (!name.endsWith(".mjs") || this.typescriptFile(path.resolve(this.folder, name)))) continue;
       let target = name.startsWith(".") ? path.resolve(this.folder, name) : undefined;
       if (!target) {
         try {
@@ -71,29 +82,48 @@ export class Modules {
           target = this.resolveEsm(name);
         }
       }
-      if (target) this.loadedEsm.set(name, await nativeImport(pathToFileURL(target).href));
+      if (!target) continue;
+      this.loadedEsm.set(name, await nativeImport(pathToFileURL(target).href));
+      this.noteVersion(name);
     }
+  }
+
+  /** A sentence for each package that has another version on disk than the one that is loaded. */
+  outdated(): string[] {
+    return [...this.packages].flatMap(([name, loaded]) => {
+      const version = this.manifestOf(name)?.manifest.version;
+      return version === undefined || version === loaded ? [] : [`${name} ${loaded} is loaded already; restart the kernel to use ${version}.`];
+    });
+  }
+
+  private noteVersion(name: string): void {
+    const packageName = packageOf(name);
+    if (/^[./]/.test(name) || isBuiltin(name) || this.packages.has(packageName)) return;
+    const version = this.manifestOf(packageName)?.manifest.version;
+    if (version !== undefined) this.packages.set(packageName, version);
+  }
+
+  private manifestOf(packageName: string): { root: string; manifest: Manifest } | undefined {
+    for (const folder of this.nodeRequire.resolve.paths(packageName) ?? []) {
+      const root = path.join(folder, packageName);
+      try {
+        return { root, manifest: JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as Manifest };
+      } catch {
+        // not in this node_modules: the next one up
+      }
+    }
+    return undefined;
   }
 
   /** The `import` entry of a package that has no `require` entry. */
   private resolveEsm(name: string): string | undefined {
-    const { ts } = this;
-    const api = ts();
-    const parts = name.split("/");
-    const packageName = parts.slice(0, name.startsWith("@") ? 2 : 1).join("/");
-    for (const folder of this.nodeRequire.resolve.paths(name) ?? []) {
-      const root = path.join(folder, packageName);
-      let manifest: { exports?: unknown; module?: string; main?: string };
-      try {
-        manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as typeof manifest;
-      } catch {
-        continue;
-      }
-      const sub = `.${name.slice(packageName.length)}`;
-      const target = pickExport(manifest.exports, sub) ?? (sub === "." ? manifest.module ?? manifest.main : sub);
-      if (target && api.sys.fileExists(path.join(root, target))) return path.join(root, target);
-    }
-    return undefined;
+    const packageName = packageOf(name);
+    const found = this.manifestOf(packageName);
+    if (!found) return undefined;
+    const { root, manifest } = found;
+    const sub = `.${name.slice(packageName.length)}`;
+    const target = pickExport(manifest.exports, sub) ?? (sub === "." ? manifest.module ?? manifest.main : sub);
+    return target && isFile(path.join(root, target)) ? path.join(root, target) : undefined;
   }
 
   private load(name: string, folder: string, nodeRequire: NodeJS.Require): unknown {
@@ -104,50 +134,84 @@ export class Modules {
       const file = this.typescriptFile(path.resolve(folder, name));
       if (file) return this.loadTypeScript(file);
     }
-    return nodeRequire(name);
+    const exports: unknown = nodeRequire(name);
+    this.noteVersion(name);
+    return exports;
   }
 
   private typescriptFile(base: string): string | undefined {
     const candidates = /\.[mc]?tsx?$/.test(base) ? [base]
-      : [`${base}.ts`, `${base}.tsx`, base.replace(/\.js$/, ".ts"), path.join(base, "index.ts")];
+      : [`${base}.ts`, `${base}.tsx`, base.replace(/\.([mc]?)js$/, ".$1ts"), path.join(base, "index.ts")];
     return candidates.find((file) => /\.[mc]?tsx?$/.test(file) && isFile(file));
   }
 
-  /** Compiles and runs a TypeScript file beside the notebook; again when the file has changed. */
+  /** Whether neither the file nor one that it imports has changed since it was run. */
+  private isCurrent(file: string, seen = new Set<string>()): boolean {
+    if (seen.has(file)) return true;
+    seen.add(file);
+    const loaded = this.typescript.get(file);
+    return loaded !== undefined && loaded.mtime === mtimeOf(file) && [...loaded.imports].every((name) => this.isCurrent(name, seen));
+  }
+
+  /** Compiles and runs a TypeScript file beside the notebook; again when it or a file that it imports has changed. */
   private loadTypeScript(file: string): unknown {
-    const mtime = fs.statSync(file).mtimeMs;
-    const cached = this.typescript.get(file);
-    if (cached && cached.mtime === mtime) return cached.exports;
+    if (this.isCurrent(file)) return this.typescript.get(file)!.exports;
     const ts = this.ts();
     const { outputText, sourceMapText } = ts.transpileModule(fs.readFileSync(file, "utf8"), {
       fileName: file,
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.CommonJS, esModuleInterop: true, sourceMap: true, jsx: ts.JsxEmit.React },
     });
-    this.positions.set(file, new SourcePositions(ts, sourceMapText ?? "", { generatedLines: 0, sourceLines: 0 }));
+    this.positions.set(file, new SourcePositions(ts, () => sourceMapText!, { generatedLines: 0, sourceLines: 0 }));
     const module = new Module(file) as Module & { _compile(code: string, filename: string): void };
     const folder = path.dirname(file);
     Object.assign(module, { filename: file, paths: (Module as unknown as { _nodeModulePaths(from: string): string[] })._nodeModulePaths(folder) });
+    const loaded: LoadedFile = { mtime: mtimeOf(file)!, exports: module.exports, imports: new Set() };
     // Before it runs, so that two files may import each other.
-    this.typescript.set(file, { mtime, exports: module.exports });
+    this.typescript.set(file, loaded);
     const nodeRequire = createRequire(file);
-    module.require = ((name: string) => this.load(name, folder, nodeRequire)) as NodeJS.Require;
+    module.require = ((name: string) => {
+      const imported = this.typescriptFile(path.resolve(folder, name));
+      if (imported && name.startsWith(".")) loaded.imports.add(imported);
+      return this.load(name, folder, nodeRequire);
+    }) as NodeJS.Require;
     try {
       module._compile(outputText.replace(/^\/\/# sourceMappingURL=.*$/m, ""), file);
     } catch (error) {
       this.typescript.delete(file);
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== "ERR_REQUIRE_ASYNC_MODULE") throw error;
+      throw new Error(`${path.relative(this.folder, file)} awaits outside any function: only a cell can, not a file`);
     }
-    this.typescript.set(file, { mtime, exports: module.exports });
+    loaded.exports = module.exports;
     return module.exports;
   }
 }
 
-function isFile(file: string): boolean {
+interface Manifest {
+  version?: string;
+  exports?: unknown;
+  module?: string;
+  main?: string;
+}
+
+/** `@scope/name/deep` and `name/deep` without the `/deep`. */
+export function packageOf(name: string): string {
+  return name.split("/").slice(0, name.startsWith("@") ? 2 : 1).join("/");
+}
+
+function statOf(file: string): fs.Stats | undefined {
   try {
-    return fs.statSync(file).isFile();
+    return fs.statSync(file);
   } catch {
-    return false;
+    return undefined;
   }
+}
+
+function isFile(file: string): boolean {
+  return statOf(file)?.isFile() ?? false;
+}
+
+function mtimeOf(file: string): number | undefined {
+  return statOf(file)?.mtimeMs;
 }
 
 function pickExport(entry: unknown, sub: string): string | undefined {

@@ -1,4 +1,4 @@
-/** From a line and column of the running JavaScript to the line and column the student wrote. Decoded only when an error asks. */
+/** From a line and column of the running JavaScript to the line and column the student wrote. */
 import type ts from "typescript";
 
 interface Mapping {
@@ -17,11 +17,12 @@ export interface Position {
 export class SourcePositions {
   private lines: Mapping[][] | undefined;
 
-  /** @param shift how many lines stand before the code in the JavaScript and in the source that the map speaks of */
-  constructor(private readonly ts: typeof import("typescript") | undefined, private readonly map: string,
+  /**
+   * @param map makes the source map; called when an error first asks
+   * @param shift how many lines stand before the code in the JavaScript and in the source that the map speaks of
+   */
+  constructor(private readonly ts: typeof import("typescript"), private readonly map: () => string,
     private readonly shift: { generatedLines: number; sourceLines: number }) {}
-
-  static readonly none = new SourcePositions(undefined, "", { generatedLines: 0, sourceLines: 0 });
 
   /** undefined for code that the student did not write. */
   find({ line, column }: Position): Position | undefined {
@@ -38,8 +39,7 @@ export class SourcePositions {
   private decoded(): Mapping[][] {
     if (this.lines) return this.lines;
     this.lines = [];
-    if (!this.ts || this.map === "") return this.lines;
-    const { mappings } = JSON.parse(this.map) as { mappings: string };
+    const { mappings } = JSON.parse(this.map()) as { mappings: string };
     // decodeMappings is not in TypeScript's declarations; it is what its own tests and tools use.
     const decode = (this.ts as unknown as { decodeMappings(text: string): Iterable<Mapping> }).decodeMappings;
     for (const mapping of decode(mappings)) {

@@ -23,6 +23,8 @@ export interface Renaming {
   names: ReadonlySet<string>;
   isTopLevel(identifier: ts.Identifier): boolean;
   rename(name: string): string;
+  /** Whether the cell declares the name at its top level; what TypeScript adds on the way to JavaScript it does not. */
+  isDeclared(name: string): boolean;
 }
 
 export function cellTransformer(ts: TypeScript, range: CellRange, renaming: Renaming): ts.TransformerFactory<ts.SourceFile> {
@@ -43,18 +45,24 @@ class CellTransformer {
     const { f } = this;
     const hoisted: ts.Statement[] = [];
     const body: ts.Statement[] = [];
-    let result: ts.ExpressionStatement | undefined;
+    let last: ts.Statement | undefined;
     for (const statement of file.statements) {
       if (this.isAdded(statement)) continue;
       const imported = this.importOf(statement);
       if (imported) hoisted.push(...imported);
       else if (this.ts.isFunctionDeclaration(statement) && statement.name) hoisted.push(this.functionOf(statement));
       else body.push(...this.topLevel(statement));
-      result = this.isResult(statement) ? body.at(-1) as ts.ExpressionStatement : undefined;
+      last = statement;
     }
-    if (result) body[body.length - 1] = this.keep(result);
+    if (last && body.length > 0) body.push(this.keepResult(last, body.pop()!));
     const strict = f.createExpressionStatement(f.createStringLiteral("use strict"));
-    return f.updateSourceFile(file, f.createNodeArray([strict, ...hoisted, ...body]));
+    const statements = [strict, ...hoisted, ...body];
+    // Nobody reads comments, and looking for them costs a sixth of the emit. setEmitFlags would replace what TypeScript's
+    // own transformers have set; its addEmitFlags is not in its declarations.
+    const { addEmitFlags } = this.ts as unknown as { addEmitFlags(node: ts.Node, flags: ts.EmitFlags): void };
+    const { NoComments, NoNestedComments } = this.ts.EmitFlags;
+    for (const statement of statements) addEmitFlags(statement, NoComments | NoNestedComments);
+    return f.updateSourceFile(file, f.createNodeArray(statements));
   }
 
   /** Statements that were written around the cell: imports of earlier names before it, the export list after it. */
@@ -70,10 +78,25 @@ class CellTransformer {
       || this.ts.isExportAssignment(statement);
   }
 
-  /** exports.$result = { value: expression } */
+  /** @param transformed what became of the cell's last statement */
+  private keepResult(last: ts.Statement, transformed: ts.Statement): ts.Statement {
+    const { ts, f } = this;
+    if (this.isResult(last)) return this.keep(transformed as ts.ExpressionStatement);
+    // Where a cell has a `using`, TypeScript puts its statements into a try block.
+    if (ts.isTryStatement(transformed) && ts.getOriginalNode(transformed).pos < 0) {
+      const { tryBlock, catchClause, finallyBlock } = transformed;
+      const inner = tryBlock.statements.at(-1);
+      if (!inner || !this.isResult(inner)) return transformed;
+      const statements = [...tryBlock.statements.slice(0, -1), this.keep(inner as ts.ExpressionStatement)];
+      return f.updateTryStatement(transformed, f.updateBlock(tryBlock, statements), catchClause, finallyBlock);
+    }
+    return transformed;
+  }
+
+  /** exports.$result = [expression]; a property would give its name to an anonymous function. */
   private keep(statement: ts.ExpressionStatement): ts.Statement {
     const { f } = this;
-    const box = f.createObjectLiteralExpression([f.createPropertyAssignment("value", statement.expression)]);
+    const box = f.createArrayLiteralExpression([statement.expression]);
     const target = f.createPropertyAccessExpression(f.createIdentifier("exports"), RESULT);
     return this.ts.setTextRange(f.createExpressionStatement(f.createAssignment(target, box)), statement);
   }
@@ -188,7 +211,11 @@ class CellTransformer {
     const kind = ts.getOriginalNode(from).kind;
     // Enums and namespaces come out as `var E; (function (E) { ... })(E || (E = {}))`, which must not extend an older E.
     const fresh = !this.isVar(list) || kind === ts.SyntaxKind.EnumDeclaration || kind === ts.SyntaxKind.ModuleDeclaration;
-    return list.declarations.flatMap((declaration) => {
+    return list.declarations.flatMap((declaration): ts.Statement[] => {
+      if (ts.isIdentifier(declaration.name) && !this.renaming.isDeclared(declaration.name.text)) {
+        const inner = this.visitChildren(declaration, false);
+        return [f.createVariableStatement(undefined, f.createVariableDeclarationList([inner], list.flags))];
+      }
       if (declaration.initializer) {
         const value = this.expression(declaration.initializer);
         return [this.assign(this.target(declaration.name), value, declaration)];

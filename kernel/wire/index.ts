@@ -15,11 +15,13 @@ export type ToThread =
   | { type: "send"; channel: Channel; frames: (Uint8Array | string)[] }
   | { type: "attached" }
   | { type: "interrupted" }
+  | { type: "settle" }
   | { type: "close" };
 
 export type FromThread =
   | { type: "message"; channel: "shell" | "control" | "stdin"; message: Message }
   | { type: "interrupt"; cell: number }
+  | { type: "settled" }
   | { type: "shutdown" }
   | { type: "log"; text: string }
   | { type: "fatal"; text: string };
@@ -37,6 +39,7 @@ export class Wire {
   private readonly worker: Worker;
   private handlers: WireHandlers | undefined;
   private waiting: FromThread[] = [];
+  private readonly settling: (() => void)[] = [];
 
   /**
    * Binds the sockets and starts answering at once.
@@ -80,6 +83,14 @@ export class Wire {
     this.post({ type: "send", channel: "iopub", frames });
   }
 
+  /** Resolves when the messages that clients had sent by now, some milliseconds of travel allowed, have been dispatched. */
+  settle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.settling.push(resolve);
+      this.post({ type: "settle" });
+    });
+  }
+
   /** Sends what is queued and closes the sockets; zeromq aborts the process when they are still open at its end. */
   async close(): Promise<void> {
     const exited = new Promise<void>((resolve) => this.worker.once("exit", () => resolve()));
@@ -97,6 +108,7 @@ export class Wire {
       handlers.interrupt(message.cell);
       this.post({ type: "interrupted" });
     }
+    if (message.type === "settled") this.settling.shift()?.();
     if (message.type === "shutdown") handlers.shutdown();
   }
 }

@@ -44,6 +44,9 @@ function answer(channel: "shell" | "control", request: Message, content: Json): 
   return publish("status", { execution_state: "idle" }, request);
 }
 
+/** What a front end sends in one go, all cells of a notebook for instance, comes in within this time. */
+const SETTLE_MS = 10;
+
 /** Set while the main thread has not yet taken notice of an interrupt. */
 let unnoticed = false;
 
@@ -102,6 +105,7 @@ port.on("message", (message: ToThread) => {
   if (message.type === "send") void send(message.channel, message.frames);
   else if (message.type === "attached") attached = true;
   else if (message.type === "interrupted") unnoticed = false;
+  else if (message.type === "settle") setTimeout(() => report({ type: "settled" }), SETTLE_MS);
   else if (message.type === "close") void close();
 });
 

@@ -23,6 +23,10 @@ beforeAll(async () => {
   write("node_modules/cjs-package/package.json", '{ "name": "cjs-package", "version": "1.0.0", "main": "index.js", "types": "index.d.ts" }');
   write("node_modules/cjs-package/index.js", "module.exports = { two: 2 };\n");
   write("node_modules/cjs-package/index.d.ts", "declare const all: { two: number };\nexport = all;\n");
+  write("node_modules/untyped/package.json", '{ "name": "untyped", "version": "1.0.0", "main": "index.js" }');
+  write("node_modules/untyped/index.js", "exports.plus = (n) => n + 1;\nexports.type = 'none';\n");
+  write("plain.js", "exports.twice = (n) => 2 * n;\n");
+  write("typed.mts", "export const inMts: string = 'mts';\n");
 }, 60_000);
 
 afterAll(() => kernel.stop());

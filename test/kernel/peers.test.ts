@@ -14,6 +14,7 @@ const haveKernelTest = has("jupyter_kernel_test");
 const haveNbclient = has("nbclient");
 const haveNbconvert = has("nbconvert");
 const haveServer = has("jupyter_server");
+const haveClient = has("jupyter_client");
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "gradbook peers "));
 const prefix = path.join(folder, "prefix");
@@ -146,6 +147,11 @@ test("gradbook run says what is wrong with a file that is no notebook", () => {
   const script = py("-m", "nbconvert", "--to", "script", "--output", "as-script", path.join(work, "converted.ipynb"));
   expect(script.status).toBe(0);
   expect(fs.readFileSync(path.join(work, "as-script.ts"), "utf8")).toContain("on purpose");
+});
+
+(haveClient ? test : test.skip)("jupyter_client over ipc instead of tcp (needs python3-jupyter-client)", () => {
+  const { stdout } = py(path.join(__dirname, "peers", "ipc_run.py"), work);
+  expect(stdout.trim().split("\n")).toEqual(["result 'Ada!'", "alive True", "interrupted KernelInterrupt", "ended True"]);
 });
 
 (haveServer ? test : test.skip)("Debian's jupyter server starts it in another folder (needs jupyter-server)", async () => {

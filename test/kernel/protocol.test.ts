@@ -99,6 +99,19 @@ describe("execute", () => {
     expect(prompts).toEqual(["Name? "]);
   });
 
+  test("inputs that wait together are asked one after the other", async () => {
+    kernel.onInput = (prompt) => `${prompt}!`;
+    const { result } = await kernel.execute("await Promise.all([input('one'), input('two'), input('three', { password: true })])");
+    expect(result).toBe("[ 'one!', 'two!', 'three!' ]");
+  });
+
+  test("an input that the cell does not await is told so", async () => {
+    kernel.onInput = () => undefined;
+    const { messages } = await kernel.execute("void input('forgotten'); 5");
+    const { msg_id: id } = messages[0].parent_header;
+    await kernel.until(() => kernel.of(id!).some(({ header, content }) => header.msg_type === "stream" && /write await input/.test(content.text as string)));
+  });
+
   test("input is refused where nobody can answer", async () => {
     const { error } = await kernel.execute("await input('?')", { allow_stdin: false });
     expect(error!.evalue).toMatch(/allow_stdin/);
@@ -140,7 +153,26 @@ describe("errors", () => {
     expect(text).toMatch(/outer[\s\S]*caused by[\s\S]*inner[\s\S]*one[\s\S]*two/);
   });
 
-  test.each(["'a string'", "undefined", "null", "{ a: 1 }", "42n", "Symbol('s')"])("throw %s", async (value) => {
+  test("causes in a circle are shown once", async () => {
+    const { error } = await kernel.execute("const outer1: Error = new Error('outer'); outer1.cause = new Error('inner', { cause: outer1 }); throw outer1");
+    const text = error!.traceback.join("\n");
+    expect(text.match(/inner/g)!.length).toBe(text.match(/new Error\('inner'/g)!.length + 1);
+    expect(text).toMatch(/caused by\n.*inner[\s\S]*caused by\n.*outer.*as above/);
+  });
+
+  test("a long property of an error is cut", async () => {
+    const { error } = await kernel.execute("throw Object.assign(new Error('e'), { text: 'x'.repeat(1e5), code: 7 })");
+    expect(error!.traceback.join("\n")).toMatch(/code: 7/);
+    expect(error!.traceback.join("\n").length).toBeLessThan(2000);
+  });
+
+  test("Node's own frames are left out", async () => {
+    const { error } = await kernel.execute("import { EventEmitter } from 'node:events'; const emitter = new EventEmitter().on('x', () => { throw new Error('heard') }); emitter.emit('x')");
+    expect(error!.traceback.join("\n")).toContain("heard");
+    expect(error!.traceback.join("\n")).not.toContain("(node:");
+  });
+
+  test.each(["'a string'", "undefined", "null", "{ a: 1 }", "42n", "Symbol('s')", "{ stack: 5, message: {} }"])("throw %s", async (value) => {
     const { error } = await kernel.execute(`throw ${value}`);
     expect(error!.ename).toBe("Thrown");
   });
@@ -168,6 +200,25 @@ describe("errors", () => {
   test("a throwing cell keeps what it declared before", async () => {
     await kernel.execute("const keptA = 1; function keptF() { return 2 }\nthrow new Error('then')");
     expect((await kernel.execute("keptA + keptF()")).result).toBe("3");
+  });
+
+  test("a file is run again when one that it imports has changed", async () => {
+    fs.writeFileSync(path.join(kernel.folder, "below.ts"), "export const below = (): number => 1;\n");
+    fs.writeFileSync(path.join(kernel.folder, "above.ts"), "import { below } from './below';\nexport const above = (): number => below() + 1;\n");
+    expect((await kernel.execute("import { above } from './above'; above()")).result).toBe("2");
+    fs.writeFileSync(path.join(kernel.folder, "below.ts"), "export const below = (): number => 10;\n");
+    fs.utimesSync(path.join(kernel.folder, "below.ts"), new Date(), new Date(Date.now() + 5000));
+    expect((await kernel.execute("import { above } from './above'; above()")).result).toBe("11");
+  });
+
+  test("a file that awaits at its top level is refused in a sentence", async () => {
+    fs.writeFileSync(path.join(kernel.folder, "awaits.ts"), "export const v = await Promise.resolve(3);\n");
+    expect((await kernel.execute("import { v } from './awaits'; v")).error!.evalue).toMatch(/await/);
+  });
+
+  test("a missing package and a magic in the wrong place get advice", async () => {
+    expect((await kernel.execute("import x from '@scope/missing/deep'; x")).error!.evalue).toContain("%npm install @scope/missing");
+    expect((await kernel.execute("1;\n%who")).error!.evalue).toContain("A magic stands above the cell's first line of code.");
   });
 
   test("an error in a TypeScript file beside the notebook names that file's line", async () => {
@@ -272,6 +323,14 @@ describe("is_complete", () => {
     ["`open template", { status: "incomplete", indent: "" }],
     ["/* open comment", { status: "incomplete", indent: "" }],
     ["f(1,", { status: "incomplete", indent: "" }],
+    ["if (x)", { status: "incomplete", indent: "  " }],
+    ["switch (x) {\n  case 1:", { status: "incomplete", indent: "    " }],
+    ["try { f() }", { status: "incomplete", indent: "" }],
+    ["function f()", { status: "incomplete", indent: "" }],
+    ["declare function f(): void", { status: "complete" }],
+    ["await", { status: "incomplete", indent: "" }],
+    ["const s = 'open", { status: "invalid" }],
+    ["/open", { status: "invalid" }],
     ["const x = ;", { status: "invalid" }],
     ["}", { status: "invalid" }],
     ["await fetch('x')", { status: "complete" }],
@@ -309,6 +368,24 @@ describe("complete and inspect", () => {
     expect(reply.matches).toContain("max");
   });
 
+  test("below a magic", async () => {
+    const code = "%%time\ntable1.col";
+    expect(await kernel.request("complete_request", { code, cursor_pos: code.length })).toMatchObject({ matches: ["columnA", "columnB"], cursor_start: 14 });
+    expect((await kernel.request("inspect_request", { code, cursor_pos: code.length - 5, detail_level: 0 })).found).toBe(true);
+  });
+
+  test("magics, exercises, files and classes", async () => {
+    const ask = async (code: string): Promise<Json> => kernel.request("complete_request", { code, cursor_pos: code.length });
+    expect(await ask("%np")).toMatchObject({ matches: ["%npm"], cursor_start: 0, cursor_end: 3 });
+    expect((await ask("1;\n%np")).matches).not.toContain("%npm");
+    expect((await ask("check('")).matches).toContain("layer-norm");
+    fs.writeFileSync(path.join(kernel.folder, "beside.ts"), "export const b = 1;\n");
+    expect((await ask("import { b } from './be")).matches).toContain("beside");
+    await kernel.execute("class Completed {}");
+    const { metadata } = await ask("new Complet");
+    expect((metadata as { _jupyter_types_experimental: Json[] })._jupyter_types_experimental[0]).toMatchObject({ text: "Completed", type: "class" });
+  });
+
   test("a name that is being declared in the same cell", async () => {
     const code = "const longName = [1];\nlongN";
     expect((await kernel.request("complete_request", { code, cursor_pos: code.length })).matches).toEqual(["longName"]);
@@ -330,6 +407,12 @@ describe("complete and inspect", () => {
     expect((data as Json)["text/plain"]).toContain("n: number");
   });
 
+  test("inspect shows no paths of this machine", async () => {
+    const { data } = await kernel.request("inspect_request", { code: "attention", cursor_pos: 4, detail_level: 0 });
+    expect((data as Json)["text/plain"]).toContain("Option<boolean");
+    expect((data as Json)["text/plain"]).not.toContain("import(");
+  });
+
   test("inspect of nothing", async () => {
     expect(await kernel.request("inspect_request", { code: "   ", cursor_pos: 1, detail_level: 0 })).toEqual({ status: "ok", found: false, data: {}, metadata: {} });
   });
@@ -347,6 +430,7 @@ describe("history", () => {
       [0, n, ["'history one'", "'history one'"]], [0, n + 1, ["'history two'", "'history two'"]]]);
     expect(await ask({ hist_access_type: "search", pattern: "'history*", n: 10, unique: true })).toEqual([
       [0, n, "'history one'"], [0, n + 2, "'history two'"]]);
+    expect(await ask({ hist_access_type: "range", session: -1, start: n, stop: n + 2 })).toEqual([]);
   });
 });
 
@@ -362,6 +446,23 @@ describe("comms", () => {
     await kernel.idle((await kernel.send("comm_close", { comm_id: "c1", data: {} })).id);
     expect((await kernel.execute("heard")).result).toBe("[ { hi: 1 }, { x: 2 }, 'closed' ]");
     expect(await kernel.request("comm_info_request", {})).toEqual({ status: "ok", comms: {} });
+  });
+
+  test("bytes travel in both directions", async () => {
+    await kernel.execute("comms.register('bytes', (comm) => comm.onMessage((_, buffers) => comm.send({}, buffers.map((b) => b.map((n) => n + 1)))))");
+    await kernel.idle((await kernel.send("comm_open", { comm_id: "b1", target_name: "bytes", data: {} })).id);
+    const { id } = await kernel.send("comm_msg", { comm_id: "b1", data: {} }, "shell", [new Uint8Array([0, 254]), new Uint8Array([7])]);
+    await kernel.idle(id);
+    const answer = kernel.of(id).find(({ header }) => header.msg_type === "comm_msg")!;
+    expect(answer.buffers.map((buffer) => [...buffer])).toEqual([[1, 255], [8]]);
+  });
+
+  test("an error in a handler is shown", async () => {
+    await kernel.execute("comms.register('fails', () => { throw new Error('in the handler') })");
+    const { id } = await kernel.send("comm_open", { comm_id: "f1", target_name: "fails", data: {} });
+    await kernel.idle(id);
+    const [shown] = kernel.of(id).filter(({ header }) => header.msg_type === "stream");
+    expect(shown.content).toMatchObject({ name: "stderr", text: expect.stringMatching(/Error.*in the handler[\s\S]*Cell \[\d+\]:1:/) as string });
   });
 
   test("an unknown target is closed again", async () => {
@@ -392,6 +493,19 @@ describe("magics", () => {
     expect(fs.readFileSync(path.join(kernel.folder, "made.ts"), "utf8")).toBe("export const made = 11;\n");
     expect((await kernel.execute("import { made } from './made'; made")).result).toBe("11");
     expect((await kernel.execute("%help")).stdout).toContain("%npm install");
+  });
+
+  test("%%writefile -a adds to a file, and a file that cannot be written is named", async () => {
+    await kernel.execute("%%writefile notes.txt\none");
+    await kernel.execute("%%writefile -a notes.txt\ntwo");
+    expect(fs.readFileSync(path.join(kernel.folder, "notes.txt"), "utf8")).toBe("one\ntwo\n");
+    expect((await kernel.execute("%%writefile no/such/folder.txt\nx")).error!.evalue).toBe("%%writefile: no/such/folder.txt cannot be written (ENOENT)");
+  });
+
+  test("what %time runs fails as a cell does", async () => {
+    const { error } = await kernel.execute("%time (() => { throw new RangeError('timed') })()");
+    expect(error).toMatchObject({ ename: "RangeError", evalue: "timed" });
+    expect((await kernel.execute("%time nowhere")).error!.ename).toBe("TypeScriptError");
   });
 
   test("an unknown magic says so", async () => {

@@ -47,7 +47,8 @@ export class TestKernel {
   private readonly replies = new Map<string, (message: Message) => void>();
   private readonly published: Message[] = [];
   private readonly watchers = new Set<() => void>();
-  onInput: (prompt: string) => string = () => "";
+  /** Answers input_request; undefined leaves it open. */
+  onInput: (prompt: string) => string | undefined = () => "";
 
   private constructor() {
     // The stdin socket must carry the identity of the shell socket: that is how the kernel finds who asked.
@@ -168,7 +169,7 @@ export class TestKernel {
     for await (const frames of this.stdin) {
       const { header, content } = decode(this.key, frames);
       const value = this.onInput(content.prompt as string);
-      await this.stdin.send(encode(this.key, { identities: [], type: "input_reply", parent: header, content: { status: "ok", value } }));
+      if (value !== undefined) await this.stdin.send(encode(this.key, { identities: [], type: "input_reply", parent: header, content: { status: "ok", value } }));
     }
   }
 

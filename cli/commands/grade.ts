@@ -116,7 +116,8 @@ async function run(args: string[]): Promise<number> {
   if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
 
   if (sources.length > 1) compileAhead();
-  const pool = new Pool(sandbox, jobs, values["share-child"]);
+  const shared = values["share-child"];
+  const pool = new Pool(sandbox, jobs, shared);
   const stop = new AbortController();
   const onSignal = (): void => {
     stop.abort();
@@ -129,6 +130,7 @@ async function run(args: string[]): Promise<number> {
     const submissions = await gradeAll(sources, sandbox, pool, {
       ...{ seed: journal.seed, jobs, seconds, journal, signal: stop.signal, onProgress: display.show },
       differences: html !== undefined || sources.length === 1,
+      inTurn: shared && sources.length >= jobs,
     });
     display.end();
     if (submissions.length > 0) console.log(summary(submissions));

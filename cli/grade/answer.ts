@@ -13,6 +13,7 @@ export interface CodeCell {
 }
 
 export type Answer =
+  /** `code` is TypeScript, whose syntax is right. */
   | { state: "found"; code: string; note?: string }
   | { state: "untouched" }
   /** The exercise is not in this notebook at all. */
@@ -268,19 +269,6 @@ function closure(answer: readonly CodeCell[], notebook: ParsedNotebook, entries:
   return usable.filter((statement) => taken.has(statement)).map(({ text }) => text).join("\n");
 }
 
-/** JavaScript of TypeScript; types are left out, not checked. */
-function transpile(source: string): string {
-  return ts.transpileModule(source, {
-    compilerOptions: {
-      target: ts.ScriptTarget.ES2022,
-      module: ts.ModuleKind.ESNext,
-      isolatedModules: true,
-      removeComments: true,
-      experimentalDecorators: true,
-    },
-  }).outputText;
-}
-
 /**
  * The answer to `exercise` in a notebook. `expected` says that the notebook should hold it (its file's name says so);
  * `course` are all exercises, whose marked cells belong to them.
@@ -292,6 +280,5 @@ export function findAnswer(exercise: Exercise, notebook: ParsedNotebook, course:
     const { error } = notebook.parse(cell);
     if (error) return { state: "unclear", message: `cell ${cell.at}, ${error}` };
   }
-  const code = transpile(closure(found.cells, notebook, entryNames(exercise))).replace(/^export \{\};?\s*$/gm, "");
-  return { state: "found", code, note: found.note };
+  return { state: "found", code: closure(found.cells, notebook, entryNames(exercise)), note: found.note };
 }

@@ -7,6 +7,7 @@ import { withheldNames } from "../../exercises/autograder/withheld";
 import { findAnswer, ParsedNotebook, type Answer } from "./answer";
 import type { Isolation, Outcome, Pool } from "./sandbox";
 import { namedExercise, type Submission } from "./submission";
+import { transpile } from "./transpile";
 
 export interface GradedExercise {
   report: Report;
@@ -30,7 +31,7 @@ export interface Pending {
   answer: Answer;
 }
 
-/** The exercises that a submission holds, or should, with their answers. */
+/** The exercises that a submission holds, or should, with their answers as JavaScript. */
 export function answersIn(submission: Submission): Pending[] {
   const found = new Map<Exercise, { answer: Answer; path: string }>();
   for (const notebook of submission.notebooks) {
@@ -53,10 +54,14 @@ export function answersIn(submission: Submission): Pending[] {
       }
     }
   }
-  return exercises.flatMap((exercise) => {
+  const pending = exercises.flatMap((exercise) => {
     const entry = found.get(exercise);
     return entry ? [{ exercise, answer: entry.answer }] : [];
   });
+  const toRun = pending.flatMap(({ answer }) => (answer.state === "found" ? [answer] : []));
+  const javascript = transpile(toRun.map(({ code }) => code));
+  toRun.forEach((answer, i) => (answer.code = javascript[i]));
+  return pending;
 }
 
 /** A report in which every part has the same state. */

@@ -8,6 +8,7 @@ import type { GradedSubmission } from "../grade/grader";
 import { Journal } from "../grade/journal";
 import { csvHeader, nbgraderHeader, toCsv, toGradescope, toJson, toNbgrader, toPrairieLearn, type ClassResult } from "../grade/outputs";
 import { generator, pages } from "../grade/page";
+import { printable } from "../grade/printable";
 import { progressDisplay } from "../grade/progress";
 import { gradeAll } from "../grade/run";
 import { compileAhead, findSandbox, Pool } from "../grade/sandbox";
@@ -133,7 +134,7 @@ async function run(args: string[]): Promise<number> {
       inTurn: shared && sources.length >= jobs,
     });
     display.end();
-    if (submissions.length > 0) console.log(summary(submissions));
+    if (submissions.length > 0) console.log(printable(summary(submissions)));
     if (stop.signal.aborted) {
       const kept = journal.file ? `${journal.size} graded answers are kept; run the same command again to go on` : "nothing was to be written";
       console.error(`Stopped after ${submissions.length} of ${sources.length} submissions; ${kept}.`);

@@ -4,7 +4,7 @@ import { exercises } from "../../exercises";
 import { entryTexts } from "../../exercises/autograder/calls";
 import type { Answer as CallAnswer } from "../../exercises/autograder/probe";
 import { withheldNames } from "../../exercises/autograder/withheld";
-import { findAnswer, ParsedNotebook, type Answer } from "./answer";
+import { findAnswer, ParsedNotebook, tooDeep, type Answer } from "./answer";
 import type { Isolation, Outcome, Pool } from "./sandbox";
 import { namedExercise, type Submission } from "./submission";
 import { transpile } from "./transpile";
@@ -58,10 +58,12 @@ export function answersIn(submission: Submission): Pending[] {
     const entry = found.get(exercise);
     return entry ? [{ exercise, answer: entry.answer }] : [];
   });
-  const toRun = pending.flatMap(({ answer }) => (answer.state === "found" ? [answer] : []));
-  const javascript = transpile(toRun.map(({ code }) => code));
-  toRun.forEach((answer, i) => (answer.code = javascript[i]));
-  return pending;
+  const javascript = transpile(pending.map(({ answer }) => (answer.state === "found" ? answer.code : "")));
+  return pending.map(({ exercise, answer }, i): Pending => {
+    if (answer.state !== "found") return { exercise, answer };
+    const code = javascript[i];
+    return { exercise, answer: code === undefined ? { state: "unclear", message: tooDeep } : { ...answer, code } };
+  });
 }
 
 /** A report in which every part has the same state. */

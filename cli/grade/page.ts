@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { GradedSubmission } from "./grader";
 import type { ClassResult } from "./outputs";
+import { printable } from "./printable";
 import { escapeHtml, reportHtml } from "../../exercises/autograder/html";
 
 /** Marks a page as ours, so that a later run may replace it. */
@@ -40,7 +41,7 @@ function document(title: string, body: string, script = ""): string {
   return (
     `<!doctype html><html lang="en"><head><meta charset="utf-8">${generator}` +
     `<meta http-equiv="Content-Security-Policy" content="${policy}"><meta name="viewport" content="width=device-width, initial-scale=1">` +
-    `<title>${escapeHtml(title)}</title><style>${style}</style></head><body>${body}${script ? `<script>${script}</script>` : ""}</body></html>\n`
+    `<title>${escapeHtml(printable(title))}</title><style>${style}</style></head><body>${printable(body)}${script ? `<script>${script}</script>` : ""}</body></html>\n`
   );
 }
 

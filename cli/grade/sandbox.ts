@@ -68,9 +68,10 @@ const boot = `
   const child = script.runInThisContext()(require);
   // The permission model does not gate signals; without a process namespace they would reach the grader.
   for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd"]) delete process[name];
-  // Node sets these when this script ends; what the answer may have is passed to it.
+  // What Node adds for a script on the command line, its modules among it. It sets some when this script ends.
+  const added = [...require("node:module").builtinModules, "require", "module", "exports", "__filename", "__dirname"];
   await null;
-  for (const name of ["require", "module", "exports", "__filename", "__dirname"]) delete globalThis[name];
+  for (const name of added) if (!["console", "crypto", "process"].includes(name)) delete globalThis[name];
   for (;;) await child.serve(readFrame);
 })();
 `;

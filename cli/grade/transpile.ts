@@ -8,8 +8,19 @@ const options: ts.CompilerOptions = {
   ...{ noLib: true, noResolve: true, noCheck: true, types: [] },
 };
 
-/** Several sources in one program: what the compiler sets up costs as much as a source does. */
-export function transpile(sources: readonly string[]): string[] {
+/**
+ * Several sources in one program: what the compiler sets up costs as much as a source does. Undefined where a source is
+ * nested too deeply for the compiler.
+ */
+export function transpile(sources: readonly string[]): (string | undefined)[] {
+  try {
+    return emit(sources);
+  } catch {
+    return sources.length > 1 ? sources.flatMap((source) => transpile([source])) : [undefined];
+  }
+}
+
+function emit(sources: readonly string[]): string[] {
   const files = new Map(
     sources.map((source, i) => {
       const name = `${i}.ts`;

@@ -79,9 +79,10 @@ function summary(submissions: readonly GradedSubmission[]): string {
     return [...problems.map((problem) => `! ${problem}`), ...exercises.map(({ report }) => String(report))].join("\n\n");
   }
   const lines = submissions.map(({ student, score, max, exercises, problems }) => {
-    const states = new Map<string, number>();
-    for (const { report } of exercises) states.set(report.status, (states.get(report.status) ?? 0) + 1);
-    const counts = [...states].map(([state, count]) => `${count} ${state}`).join(", ");
+    const counts = (["passed", "failed", "not attempted", "error", "timeout"] as const)
+      .map((state) => [exercises.filter(({ report }) => report.status === state).length, state] as const)
+      .flatMap(([count, state]) => (count > 0 ? [`${count} ${state}`] : []))
+      .join(", ");
     return `${student.padEnd(width)}  ${String(score).padStart(4)} of ${String(max).padEnd(4)} ${[counts, ...problems].filter(Boolean).join("; ")}`;
   });
   return lines.join("\n");

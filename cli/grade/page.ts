@@ -15,6 +15,8 @@ table.list { border-collapse: collapse; width: 100%; }
 table.list th, table.list td { text-align: left; padding: 3px 10px; border-bottom: 1px solid rgba(128,128,128,.35); }
 table.list th button { all: unset; cursor: pointer; font-weight: 600; }
 table.list th button:focus-visible { outline: 2px solid; }
+th[aria-sort="ascending"] button::after { content: " ▲"; }
+th[aria-sort="descending"] button::after { content: " ▼"; }
 td.number, th.number { text-align: right !important; font-variant-numeric: tabular-nums; }
 .bar { display: inline-block; height: 10px; background: #2e8b57; }
 .faint { opacity: .7; }

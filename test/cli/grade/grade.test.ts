@@ -82,7 +82,7 @@ describe("a class", () => {
         const { pullback } = { pullback: (x: T, dy: T): number[] => { const J = (jacobianH(x) as { data: Float64Array }).data; const at = (i: number): number => (i < 0 ? 0 : at(i - 2) + J[i]! * dy.data[i >> 1]!); return [at(2), at(3)]; } };`),
     ]),
     "error in another cell": notebook([{ source: "const = ;" }, marked(honest)]),
-    "large outputs": notebook([{ ...marked(honest), outputs: [{ output_type: "stream", name: "stdout", text: "x".repeat(20e6) }] }]),
+    "large outputs": notebook([{ ...marked(honest), outputs: [{ output_type: "stream", name: "stdout", text: "x".repeat(200e6) }] }]),
     python: notebook([marked("def f(): pass")], { kernelspec: { name: "python3", language: "python" } }),
     empty: "",
     "not json": "<html>",

@@ -8,6 +8,7 @@ import type { GradedSubmission } from "../grade/grader";
 import { Journal } from "../grade/journal";
 import { csvHeader, nbgraderHeader, toCsv, toGradescope, toJson, toNbgrader, toPrairieLearn, type ClassResult } from "../grade/outputs";
 import { generator, pages } from "../grade/page";
+import { printable } from "../grade/printable";
 import { progressDisplay } from "../grade/progress";
 import { gradeAll } from "../grade/run";
 import { compileAhead, findSandbox, Pool } from "../grade/sandbox";
@@ -78,9 +79,10 @@ function summary(submissions: readonly GradedSubmission[]): string {
     return [...problems.map((problem) => `! ${problem}`), ...exercises.map(({ report }) => String(report))].join("\n\n");
   }
   const lines = submissions.map(({ student, score, max, exercises, problems }) => {
-    const states = new Map<string, number>();
-    for (const { report } of exercises) states.set(report.status, (states.get(report.status) ?? 0) + 1);
-    const counts = [...states].map(([state, count]) => `${count} ${state}`).join(", ");
+    const counts = (["passed", "failed", "not attempted", "error", "timeout"] as const)
+      .map((state) => [exercises.filter(({ report }) => report.status === state).length, state] as const)
+      .flatMap(([count, state]) => (count > 0 ? [`${count} ${state}`] : []))
+      .join(", ");
     return `${student.padEnd(width)}  ${String(score).padStart(4)} of ${String(max).padEnd(4)} ${[counts, ...problems].filter(Boolean).join("; ")}`;
   });
   return lines.join("\n");
@@ -116,7 +118,8 @@ async function run(args: string[]): Promise<number> {
   if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
 
   if (sources.length > 1) compileAhead();
-  const pool = new Pool(sandbox, jobs, values["share-child"]);
+  const shared = values["share-child"];
+  const pool = new Pool(sandbox, jobs, shared);
   const stop = new AbortController();
   const onSignal = (): void => {
     stop.abort();
@@ -129,9 +132,10 @@ async function run(args: string[]): Promise<number> {
     const submissions = await gradeAll(sources, sandbox, pool, {
       ...{ seed: journal.seed, jobs, seconds, journal, signal: stop.signal, onProgress: display.show },
       differences: html !== undefined || sources.length === 1,
+      inTurn: shared && sources.length >= jobs,
     });
     display.end();
-    if (submissions.length > 0) console.log(summary(submissions));
+    if (submissions.length > 0) console.log(printable(summary(submissions)));
     if (stop.signal.aborted) {
       const kept = journal.file ? `${journal.size} graded answers are kept; run the same command again to go on` : "nothing was to be written";
       console.error(`Stopped after ${submissions.length} of ${sources.length} submissions; ${kept}.`);

@@ -5,6 +5,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { exercises } from "../../exercises";
 import { answersIn, gradeAnswer } from "../grade/grader";
+import { printable } from "../grade/printable";
 import { findSandbox, Pool } from "../grade/sandbox";
 import { findSubmissions } from "../grade/submission";
 import { UsageError, type Command } from "../main";
@@ -28,12 +29,12 @@ async function run(args: string[]): Promise<number> {
   const grade = async (file: string): Promise<void> => {
     const [source] = findSubmissions([file]);
     const submission = source.read();
-    for (const problem of submission.problems) console.log(`! ${problem}`);
+    for (const problem of submission.problems) console.log(printable(`! ${problem}`));
     for (const pending of answersIn(submission)) {
       const { report } = await gradeAnswer(pending, randomBytes(4).toString("hex"), pool, { seconds, differences: true, owner: file });
       if (report.status === "passed") passed.add(report.id);
       else passed.delete(report.id);
-      console.log(`\n${color(String(report))}`);
+      console.log(`\n${color(printable(String(report)))}`);
     }
     console.log(`\n${passed.size} of ${exercises.length} exercises passed since the start. Watching ${folder}; Ctrl-C ends.`);
   };
@@ -51,7 +52,7 @@ async function run(args: string[]): Promise<number> {
         waiting.delete(file);
         turn = turn.then(async () => {
           if (!existsSync(file)) return;
-          await grade(file).catch((error: Error) => console.log(`! ${file}: ${error.message}`));
+          await grade(file).catch((error: Error) => console.log(printable(`! ${file}: ${error.message}`)));
         });
       }, 150),
     );

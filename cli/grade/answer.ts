@@ -13,12 +13,15 @@ export interface CodeCell {
 }
 
 export type Answer =
+  /** `code` is TypeScript, whose syntax is right. */
   | { state: "found"; code: string; note?: string }
   | { state: "untouched" }
   /** The exercise is not in this notebook at all. */
   | { state: "absent" }
   /** It is, or should be, and cannot be told or read; `message` says why. */
   | { state: "unclear"; message: string };
+
+export const tooDeep = "its code is nested too deeply to be read";
 
 interface Statement {
   cell: number;
@@ -140,6 +143,16 @@ function syntaxError(file: ts.SourceFile): string | undefined {
   return `line ${line + 1}, column ${character + 1}: ${ts.flattenDiagnosticMessageText(first.messageText, " ")}`;
 }
 
+function parseCell({ at, source }: CodeCell): ParsedCell {
+  try {
+    const file = ts.createSourceFile("cell.ts", withoutMagics(source), ts.ScriptTarget.ES2022, true);
+    return { at, error: syntaxError(file), statements: file.statements.map((node) => parseStatement(node, file, at)) };
+  } catch {
+    // The parser calls itself for each bracket.
+    return { at, error: tooDeep, statements: [] };
+  }
+}
+
 /** A notebook's cells, parsed once for all exercises in it. */
 export class ParsedNotebook {
   private readonly parsed = new Map<CodeCell, ParsedCell>();
@@ -149,9 +162,7 @@ export class ParsedNotebook {
   parse(cell: CodeCell): ParsedCell {
     let found = this.parsed.get(cell);
     if (!found) {
-      const file = ts.createSourceFile("cell.ts", withoutMagics(cell.source), ts.ScriptTarget.ES2022, true);
-      const error = syntaxError(file);
-      found = { at: cell.at, error, statements: file.statements.map((node) => parseStatement(node, file, cell.at)) };
+      found = parseCell(cell);
       this.parsed.set(cell, found);
     }
     return found;
@@ -249,11 +260,15 @@ function closure(answer: readonly CodeCell[], notebook: ParsedNotebook, entries:
   }
   const taken = new Set<Statement>();
   const names = new Set<string>();
-  const take = (statement: Statement): void => {
-    if (taken.has(statement)) return;
-    taken.add(statement);
-    for (const name of statement.declares) names.add(name);
-    for (const name of statement.uses) if (owner.has(name)) take(owner.get(name)!);
+  const take = (first: Statement): void => {
+    const open = [first];
+    while (open.length > 0) {
+      const statement = open.pop()!;
+      if (taken.has(statement)) continue;
+      taken.add(statement);
+      for (const name of statement.declares) names.add(name);
+      for (const name of statement.uses) if (owner.has(name)) open.push(owner.get(name)!);
+    }
   };
   for (const name of entries) if (owner.has(name)) take(owner.get(name)!);
   // Statements that change what the answer uses: loops and assignments of its own cell, plain assignments of others.
@@ -268,19 +283,6 @@ function closure(answer: readonly CodeCell[], notebook: ParsedNotebook, entries:
   return usable.filter((statement) => taken.has(statement)).map(({ text }) => text).join("\n");
 }
 
-/** JavaScript of TypeScript; types are left out, not checked. */
-function transpile(source: string): string {
-  return ts.transpileModule(source, {
-    compilerOptions: {
-      target: ts.ScriptTarget.ES2022,
-      module: ts.ModuleKind.ESNext,
-      isolatedModules: true,
-      removeComments: true,
-      experimentalDecorators: true,
-    },
-  }).outputText;
-}
-
 /**
  * The answer to `exercise` in a notebook. `expected` says that the notebook should hold it (its file's name says so);
  * `course` are all exercises, whose marked cells belong to them.
@@ -292,6 +294,5 @@ export function findAnswer(exercise: Exercise, notebook: ParsedNotebook, course:
     const { error } = notebook.parse(cell);
     if (error) return { state: "unclear", message: `cell ${cell.at}, ${error}` };
   }
-  const code = transpile(closure(found.cells, notebook, entryNames(exercise))).replace(/^export \{\};?\s*$/gm, "");
-  return { state: "found", code, note: found.note };
+  return { state: "found", code: closure(found.cells, notebook, entryNames(exercise)), note: found.note };
 }

@@ -2,11 +2,13 @@
  * The child that runs a student's code. It is started ahead, waits for one job, answers each call on a pipe as it is
  * done, and ends. What stands here has no reference, no tolerance and no verdict.
  */
+import { Buffer } from "node:buffer";
 import { writeSync } from "node:fs";
 import * as gradbook from "gradbook";
 import { readEntries, type EntryText } from "../../exercises/autograder/calls";
 import { read, write } from "../../exercises/autograder/data";
 import { drive, probe, type Answer, type Task } from "../../exercises/autograder/probe";
+import { harden } from "./realm";
 
 export interface Job {
   /** The student's code as JavaScript statements. */
@@ -18,29 +20,45 @@ export interface Job {
   withheld: string[];
   /** Written before each answer, so that a line of the student's is none. */
   token: string;
+  /** More answers of the same student follow in this process. */
+  shared: boolean;
 }
 
 /** The pipe that answers go to. */
 const answers = 3;
 
-/** The library as the student sees it: what the exercise asks for is missing, in our layers as well. */
-function libraryWithout(withheld: readonly string[]): Record<string, unknown> {
-  const library: Record<string, unknown> = { ...gradbook };
-  for (const name of withheld) {
-    // A plain function, so that `new Tape()` meets it, too.
-    const refuse = (what: string) =>
-      function () {
-        throw new Error(`${what} is withheld here: this exercise asks you to write it yourself`);
-      };
-    const value = library[name];
-    if (typeof value === "function") library[name] = refuse(name);
-    else if (typeof value === "object" && value !== null) {
-      const layer = value as Record<string, unknown>;
-      const parts = ["backward", "jvp"].filter((method) => typeof layer[method] === "function");
-      const missing = Object.fromEntries(parts.map((method) => [method, refuse(`${name}.${method}`)]));
-      if (!Object.isFrozen(layer)) Object.assign(layer, missing);
-      library[name] = Object.create(layer, Object.getOwnPropertyDescriptors(missing));
+/** What the present answer must not use. No Set: a student may have changed Set.prototype. */
+let withheldNow: Record<string, true> = Object.create(null) as Record<string, true>;
+
+// A plain function, so that `new Tape()` meets it, too.
+const refuse = (what: string) =>
+  function () {
+    throw new Error(`${what} is withheld here: this exercise asks you to write it yourself`);
+  };
+
+const gradbookNames: Record<string, unknown> = { ...gradbook };
+
+/** Puts a guard into the layers themselves: whoever calls a withheld backward, by whatever way, is refused. */
+function guardLayers(): void {
+  for (const [name, value] of Object.entries(gradbookNames)) {
+    if (typeof value !== "object" || value === null) continue;
+    const layer = value as Record<string, unknown>;
+    for (const method of ["backward", "jvp"]) {
+      const own = layer[method];
+      if (typeof own !== "function") continue;
+      const refused = refuse(`${name}.${method}`);
+      layer[method] = (first: unknown, second: unknown, third: unknown) => (withheldNow[name] ? refused() : own.call(layer, first, second, third));
     }
+  }
+}
+
+/** The library as the student sees it: what the exercise asks for is missing. */
+function libraryWithout(withheld: readonly string[]): Record<string, unknown> {
+  withheldNow = Object.create(null) as Record<string, true>;
+  const library = { ...gradbookNames };
+  for (const name of withheld) {
+    withheldNow[name] = true;
+    if (typeof library[name] === "function") library[name] = refuse(name);
   }
   return library;
 }
@@ -61,30 +79,35 @@ async function evaluate(job: Job): Promise<Record<string, unknown>> {
   return (await run(require, {}, ...names.map((name) => library[name]))) as Record<string, unknown>;
 }
 
+guardLayers();
+
+/** Ends what an answer left running; undefined until the process is hardened. */
+let endTimers: (() => void) | undefined;
+
+// Kept from those who would change them to see what is said: whoever knows the token can answer in our name.
+const say = writeSync.bind(undefined);
+const bytesOf = Buffer.from.bind(Buffer) as (text: string) => Buffer;
+
+function reply(text: string): void {
+  const bytes = bytesOf(`${text}\n`);
+  // A pipe takes what it has room for.
+  for (let at = 0; at < bytes.length; ) at += say(answers, bytes, at, bytes.length - at);
+}
+
 /** Answers a job; `readFrame` waits for it. */
 export async function serve(readFrame: () => Buffer): Promise<void> {
-  const say = writeSync.bind(undefined);
-  const text = write;
-  say(answers, "ready\n");
+  reply("ready");
   const job = read(readFrame().toString()) as Job;
+  if (job.shared) endTimers ??= harden(gradbookNames);
   const { token } = job;
-  const entries = readEntries(job.entries);
-  let student: Record<string, unknown>;
+  const entries = readEntries(job.entries, gradbookNames);
   try {
-    student = await evaluate(job);
+    const student = await evaluate(job);
+    reply(`${token} evaluated`);
+    await drive(probe(entries, job.tasks, (name) => student[name], (index, answer) => reply(`${token} ${index} ${write(answer)}`)));
   } catch (error) {
     const { name = "Error", message = String(error) } = (error ?? {}) as Error;
-    say(answers, `${token} stopped ${text({ state: "threw", message: `${name}: ${message}`.slice(0, 500) })}\n`);
-    return;
+    reply(`${token} stopped ${write({ state: "threw", message: `${name}: ${message}`.slice(0, 500) })}`);
   }
-  say(answers, `${token} evaluated\n`);
-  const answer = (index: number, value: Answer): void => {
-    let line = `${token} ${index} ${text(value)}\n`;
-    while (line) {
-      // A pipe takes what it has room for.
-      const written = say(answers, line);
-      line = Buffer.from(line).subarray(written).toString();
-    }
-  };
-  await drive(probe(entries, job.tasks, (name) => student[name], answer));
+  endTimers?.();
 }

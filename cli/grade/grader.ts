@@ -4,9 +4,10 @@ import { exercises } from "../../exercises";
 import { entryTexts } from "../../exercises/autograder/calls";
 import type { Answer as CallAnswer } from "../../exercises/autograder/probe";
 import { withheldNames } from "../../exercises/autograder/withheld";
-import { findAnswer, ParsedNotebook, type Answer } from "./answer";
+import { findAnswer, ParsedNotebook, tooDeep, type Answer } from "./answer";
 import type { Isolation, Outcome, Pool } from "./sandbox";
 import { namedExercise, type Submission } from "./submission";
+import { transpile } from "./transpile";
 
 export interface GradedExercise {
   report: Report;
@@ -30,7 +31,7 @@ export interface Pending {
   answer: Answer;
 }
 
-/** The exercises that a submission holds, or should, with their answers. */
+/** The exercises that a submission holds, or should, with their answers as JavaScript. */
 export function answersIn(submission: Submission): Pending[] {
   const found = new Map<Exercise, { answer: Answer; path: string }>();
   for (const notebook of submission.notebooks) {
@@ -53,9 +54,15 @@ export function answersIn(submission: Submission): Pending[] {
       }
     }
   }
-  return exercises.flatMap((exercise) => {
+  const pending = exercises.flatMap((exercise) => {
     const entry = found.get(exercise);
     return entry ? [{ exercise, answer: entry.answer }] : [];
+  });
+  const javascript = transpile(pending.map(({ answer }) => (answer.state === "found" ? answer.code : "")));
+  return pending.map(({ exercise, answer }, i): Pending => {
+    if (answer.state !== "found") return { exercise, answer };
+    const code = javascript[i];
+    return { exercise, answer: code === undefined ? { state: "unclear", message: tooDeep } : { ...answer, code } };
   });
 }
 

@@ -115,6 +115,6 @@ export function toPrairieLearn(submission: GradedSubmission): string {
   };
   let longest = 10_000;
   let text = make(longest);
-  while (text.length > prairielearnLimit && longest > 10) text = make((longest = Math.floor(longest / 2)));
+  while (Buffer.byteLength(text) > prairielearnLimit && longest > 10) text = make((longest = Math.floor(longest / 2)));
   return text;
 }

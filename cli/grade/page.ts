@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { GradedSubmission } from "./grader";
 import type { ClassResult } from "./outputs";
+import { printable } from "./printable";
 import { escapeHtml, reportHtml } from "../../exercises/autograder/html";
 
 /** Marks a page as ours, so that a later run may replace it. */
@@ -14,6 +15,8 @@ table.list { border-collapse: collapse; width: 100%; }
 table.list th, table.list td { text-align: left; padding: 3px 10px; border-bottom: 1px solid rgba(128,128,128,.35); }
 table.list th button { all: unset; cursor: pointer; font-weight: 600; }
 table.list th button:focus-visible { outline: 2px solid; }
+th[aria-sort="ascending"] button::after { content: " ▲"; }
+th[aria-sort="descending"] button::after { content: " ▼"; }
 td.number, th.number { text-align: right !important; font-variant-numeric: tabular-nums; }
 .bar { display: inline-block; height: 10px; background: #2e8b57; }
 .faint { opacity: .7; }
@@ -40,7 +43,7 @@ function document(title: string, body: string, script = ""): string {
   return (
     `<!doctype html><html lang="en"><head><meta charset="utf-8">${generator}` +
     `<meta http-equiv="Content-Security-Policy" content="${policy}"><meta name="viewport" content="width=device-width, initial-scale=1">` +
-    `<title>${escapeHtml(title)}</title><style>${style}</style></head><body>${body}${script ? `<script>${script}</script>` : ""}</body></html>\n`
+    `<title>${escapeHtml(printable(title))}</title><style>${style}</style></head><body>${printable(body)}${script ? `<script>${script}</script>` : ""}</body></html>\n`
   );
 }
 

@@ -1,8 +1,9 @@
 /** How far the grading is: a line that renews itself in a terminal, a line a submission elsewhere. */
 import type { WriteStream } from "node:tty";
+import { printable } from "./printable";
 import type { Progress } from "./run";
 
-const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+const oneLine = (text: string): string => printable(text).replace(/[\n\t]/g, " ");
 
 export function progressDisplay(stream: WriteStream): { show(state: Progress): void; end(): void } {
   const started = performance.now();
@@ -13,7 +14,7 @@ export function progressDisplay(stream: WriteStream): { show(state: Progress): v
       if (!stream.isTTY) {
         if (finished) {
           const { student, score, max, problems } = finished;
-          stream.write(`${submissionsDone}/${submissions} ${printable([`${student}: ${score} of ${max}`, ...problems].join("; "))}\n`);
+          stream.write(`${submissionsDone}/${submissions} ${oneLine([`${student}: ${score} of ${max}`, ...problems].join("; "))}\n`);
         }
         return;
       }
@@ -24,7 +25,7 @@ export function progressDisplay(stream: WriteStream): { show(state: Progress): v
       const bar = "#".repeat(Math.round(share * 24)).padEnd(24, "-");
       const seconds = (now - started) / 1000;
       const left = submissionsDone > 0 && share < 1 ? `, ${Math.ceil((seconds / share) * (1 - share))} s left` : "";
-      const line = `[${bar}] ${submissionsDone}/${submissions} submissions, ${exercisesDone} answers${left}  ${printable(latest)}`;
+      const line = `[${bar}] ${submissionsDone}/${submissions} submissions, ${exercisesDone} answers${left}  ${oneLine(latest)}`;
       stream.write(`\r\u001b[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
     },
     end() {

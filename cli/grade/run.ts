@@ -10,6 +10,8 @@ export interface RunOptions {
   jobs: number;
   seconds: number;
   differences: boolean;
+  /** The answers of a submission follow each other, for they share a child; else those of one may run at once. */
+  inTurn: boolean;
   journal: Journal;
   /** Called after each exercise and each submission. */
   onProgress(state: Progress): void;
@@ -28,14 +30,14 @@ export interface Progress {
   finished?: GradedSubmission;
 }
 
-/** Grades one submission after the other, `jobs` answers at a time. What is complete is returned, also after an abort. */
+/** Grades one submission after the other, `jobs` answers (or, in turn, submissions) at a time. What is complete is returned, also after an abort. */
 export async function gradeAll(
   sources: readonly SubmissionSource[],
   sandbox: Sandbox,
   pool: Pool,
   options: RunOptions,
 ): Promise<GradedSubmission[]> {
-  const { journal, seconds, differences, signal } = options;
+  const { journal, seconds, differences, inTurn, signal } = options;
   const results = new Array<GradedSubmission | undefined>(sources.length);
   const progress: Progress = { submissions: sources.length, submissionsDone: 0, exercisesDone: 0, resumed: 0, latest: "" };
   const show = (change: Partial<Progress>): void => options.onProgress(Object.assign(progress, { finished: undefined }, change));
@@ -49,6 +51,7 @@ export async function gradeAll(
       const graded = new Array<GradedSubmission["exercises"][number]>(pending.length);
       let left = pending.length;
       const finish = (): void => {
+        pool.release(`${at}`);
         const problems = [...submission.problems];
         if (pending.length === 0 && problems.length === 0) problems.push(`${submission.path} holds no exercise of the course`);
         results[at] = {
@@ -63,18 +66,22 @@ export async function gradeAll(
         show({ submissionsDone: progress.submissionsDone + 1, finished: results[at] });
       };
       if (left === 0) finish();
-      for (const [i, item] of pending.entries()) {
+      const steps = pending.map((item, i) => async (): Promise<void> => {
+        const key = journalKey(item, seed);
+        const known = journal.find(key);
+        const result = known ?? (await gradeAnswer(item, seed, pool, { seconds, differences, owner: `${at}` }));
+        // A child that was stopped with us says nothing about its student.
+        if (signal.aborted) return;
+        if (!known) journal.add(key, result);
+        graded[i] = result;
+        const latest = `${submission.student}: ${item.exercise.id} ${result.report.status}`;
+        show({ latest, exercisesDone: progress.exercisesDone + 1, resumed: progress.resumed + (known ? 1 : 0) });
+        if (--left === 0) finish();
+      });
+      if (!inTurn) yield* steps;
+      else {
         yield async () => {
-          const key = journalKey(item, seed);
-          const known = journal.find(key);
-          const result = known ?? (await gradeAnswer(item, seed, pool, { seconds, differences, owner: `${at}` }));
-          // A child that was stopped with us says nothing about its student.
-          if (signal.aborted) return;
-          if (!known) journal.add(key, result);
-          graded[i] = result;
-          const latest = `${submission.student}: ${item.exercise.id} ${result.report.status}`;
-          show({ latest, exercisesDone: progress.exercisesDone + 1, resumed: progress.resumed + (known ? 1 : 0) });
-          if (--left === 0) finish();
+          for (const step of steps) if (!signal.aborted) await step();
         };
       }
     }

@@ -20,7 +20,8 @@ export interface Sandbox {
   isolation: Isolation;
   /** The tools in use, outermost first, for the report. */
   tools: string[];
-  command(slot: number): string[];
+  /** `shared`: for the answers of a whole submission, one after the other. */
+  command(slot: number, shared: boolean): string[];
 }
 
 /** Limits of one child. Memory in MB. */
@@ -39,37 +40,39 @@ function which(program: string): string | undefined {
   return undefined;
 }
 
-/** Reads length and text from standard input, first the script, then the job. */
+/** Reads length and text from standard input, first the script, then the jobs. In a function, so that no name of it is global. */
 const boot = `
-const fs = require("node:fs");
-const readBytes = (count) => {
-  const bytes = Buffer.alloc(count);
-  for (let at = 0; at < count; ) {
-    let got = 0;
-    try { got = fs.readSync(0, bytes, at, count - at); } catch (error) {
-      if (error.code !== "EAGAIN") throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
-      continue;
-    }
-    if (got === 0) process.exit(0);
-    at += got;
-  }
-  return bytes;
-};
-const readFrame = () => readBytes(readBytes(4).readUInt32LE());
-const source = readFrame().toString();
-const compiled = readFrame();
-const vm = require("node:vm");
-const script = new vm.Script(source, { filename: "gradbook", cachedData: compiled.length ? compiled : undefined });
-const own = new Set(vm.runInNewContext("Object.getOwnPropertyNames(globalThis)"));
-const names = Object.getOwnPropertyNames(globalThis).filter((name) => !own.has(name) && !["global", "localStorage"].includes(name));
-const globals = Object.fromEntries(names.map((name) => [name, globalThis[name]]));
-// The permission model does not gate signals; without a process namespace they would reach the grader.
-for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd"]) delete process[name];
 (async () => {
-  await script.runInThisContext()(require).serve(readFrame);
-  // A further answer of the same student: globals, prototypes and library of its own.
-  for (;;) await script.runInContext(vm.createContext({ ...globals }))(require).serve(readFrame);
+  const [fs, vm] = ["fs", "vm"].map((name) => require("node:" + name));
+  const { exit } = process;
+  const { alloc } = Buffer;
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const readBytes = (count) => {
+    const bytes = alloc(count);
+    for (let at = 0; at < count; ) {
+      let got = 0;
+      try { got = fs.readSync(0, bytes, at, count - at); } catch (error) {
+        if (error.code !== "EAGAIN") throw error;
+        Atomics.wait(pause, 0, 0, 2);
+        continue;
+      }
+      if (got === 0) exit(0);
+      at += got;
+    }
+    return bytes;
+  };
+  const readFrame = () => readBytes(readBytes(4).readUInt32LE());
+  const source = readFrame().toString();
+  const compiled = readFrame();
+  const script = new vm.Script(source, { filename: "gradbook", cachedData: compiled.length ? compiled : undefined });
+  const child = script.runInThisContext()(require);
+  // The permission model does not gate signals; without a process namespace they would reach the grader.
+  for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd"]) delete process[name];
+  // What Node adds for a script on the command line, its modules among it. It sets some when this script ends.
+  const added = [...require("node:module").builtinModules, "require", "module", "exports", "__filename", "__dirname"];
+  await null;
+  for (const name of added) if (!["console", "crypto", "process"].includes(name)) delete globalThis[name];
+  for (;;) await child.serve(readFrame);
 })();
 `;
 
@@ -81,10 +84,16 @@ script.runInThisContext()(require);
 require("node:fs").writeFileSync(1, script.createCachedData());
 `;
 
-function nodeCommand(program: string, permission: boolean): string[] {
+/**
+ * An answer runs for a tenth of a second, and its tensors are many and short-lived: room for young objects, no threads beside
+ * the answer's own, and less eagerness to optimise save a third of a child's work.
+ */
+const engine = [`--max-old-space-size=${limits.heap}`, "--min-semi-space-size=32", "--single-threaded-gc", "--v8-pool-size=0", "--interrupt-budget=300000"];
+
+function nodeCommand(program: string, permission: boolean, shared: boolean): string[] {
   const [major, minor] = process.versions.node.split(".").map(Number);
   const flag = major > 23 || (major === 22 && minor >= 13) || (major === 23 && minor >= 5) ? "--permission" : "--experimental-permission";
-  return [program, "--no-warnings", ...(permission ? [flag] : []), `--max-old-space-size=${limits.heap}`, "-e", boot];
+  return [program, "--no-warnings", ...(permission ? [flag] : []), ...(shared ? ["--frozen-intrinsics"] : []), ...engine, "-e", boot];
 }
 
 /** The machine's libraries, read only, and Node; nothing else has a name in there. */
@@ -128,19 +137,19 @@ function candidates(cpuSeconds: number): Sandbox[] {
     const used = ["setpriv", "prlimit", "bwrap", "unshare"].filter((name) => command.some((word) => path.basename(word) === name));
     return [...used, ...(command.some((word) => word.endsWith("-permission") || word === "--permission") ? ["permission model"] : [])];
   };
-  const make = (isolation: Isolation, command: (slot: number) => string[]): Sandbox => ({ isolation, command, tools: names(command(0)) });
+  const make = (isolation: Isolation, command: Sandbox["command"]): Sandbox => ({ isolation, command, tools: names(command(0, false)) });
   const found: Sandbox[] = [];
   if (bwrap) {
-    found.push(make("bubblewrap", (slot) => [...drop(slot), ...limit(true), ...bubblewrap(bwrap, false), ...nodeCommand("/node", true)]));
-    if (root) found.push(make("bubblewrap", () => [...limit(false), ...bubblewrap(bwrap, true), ...nodeCommand("/node", true)]));
+    found.push(make("bubblewrap", (slot, shared) => [...drop(slot), ...limit(true), ...bubblewrap(bwrap, false), ...nodeCommand("/node", true, shared)]));
+    if (root) found.push(make("bubblewrap", (_slot, shared) => [...limit(false), ...bubblewrap(bwrap, true), ...nodeCommand("/node", true, shared)]));
   }
   // Node 20's permission model does not gate the network; a network namespace does, where one can be had.
   if (root && unshare) {
-    found.push(make("permission model", (slot) => [unshare, "--net", "--ipc", ...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true)]));
+    found.push(make("permission model", (slot, shared) => [unshare, "--net", "--ipc", ...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true, shared)]));
   }
-  found.push(make("permission model", (slot) => [...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true)]));
-  found.push(make("permission model", () => [...limit(false), ...nodeCommand(process.execPath, true)]));
-  found.push(make("none", () => [...limit(false), ...nodeCommand(process.execPath, false)]));
+  found.push(make("permission model", (slot, shared) => [...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true, shared)]));
+  found.push(make("permission model", (_slot, shared) => [...limit(false), ...nodeCommand(process.execPath, true, shared)]));
+  found.push(make("none", (_slot, shared) => [...limit(false), ...nodeCommand(process.execPath, false, shared)]));
   return found;
 }
 
@@ -150,7 +159,7 @@ let compiled: Buffer = Buffer.alloc(0);
 /** Compiles the child's script ahead; pays off from a handful of answers on. V8 refuses it where its flags differ. */
 export function compileAhead(): void {
   script ??= Buffer.from(bundle(path.join(__dirname, "child.js")));
-  const flags = [`--max-old-space-size=${limits.heap}`, "-e", compile];
+  const flags = [...engine, "-e", compile];
   const { status, stdout } = spawnSync(process.execPath, flags, { input: script, maxBuffer: 64e6 });
   if (status === 0) compiled = stdout;
 }
@@ -190,7 +199,9 @@ function checkAnswer(value: unknown): Answer | undefined {
   };
 }
 
-/** One started child: for one job, or for one after the other as long as none stops it. */
+type Task = Omit<Job, "token" | "shared">;
+
+/** One started child: for one job, or, `shared`, for those of one student, one after the other. */
 export class Child {
   private readonly process: ChildProcess;
   private readonly replies: Readable;
@@ -202,9 +213,9 @@ export class Child {
   private onReplied: (characters: number) => void = () => {};
   private errors = "";
 
-  constructor(sandbox: Sandbox, slot: number) {
+  constructor(sandbox: Sandbox, slot: number, private readonly shared = false) {
     script ??= Buffer.from(bundle(path.join(__dirname, "child.js")));
-    const [program, ...args] = sandbox.command(slot);
+    const [program, ...args] = sandbox.command(slot, shared);
     // The parent's environment stays with the parent, whether or not bubblewrap clears it.
     this.process = spawn(program, args, { stdio: ["pipe", "pipe", "pipe", "pipe"], env: {}, cwd: "/", detached: true });
     this.replies = this.process.stdio[3] as Readable;
@@ -261,7 +272,7 @@ export class Child {
   }
 
   /** Runs one job, for at most `seconds` of wall clock. */
-  async run(job: Omit<Job, "token">, seconds: number): Promise<Outcome> {
+  async run(job: Task, seconds: number): Promise<Outcome> {
     await this.ready;
     const answers: Answer[] = [];
     const token = randomBytes(16).toString("hex");
@@ -302,7 +313,7 @@ export class Child {
         answers[at] = answer;
         if (--left === 0) settle(undefined);
       };
-      this.process.stdin!.write(frame(write({ ...job, token })));
+      this.process.stdin!.write(frame(write({ ...job, token, shared: this.shared })));
     });
     this.onLine = () => {};
     this.onEnd = () => {};
@@ -342,15 +353,27 @@ export async function findSandbox(seconds: number): Promise<Sandbox> {
   throw new Error(`no child process can be started here (${reasons.join("; ")})`);
 }
 
+/** What code meets that needs more than a hardened process has: something frozen, something taken away, or no room. */
+const refusals = /^(TypeError|ReferenceError|RangeError|EvalError|threw)\b/;
+
+/** Whether an answer ran as it would have in a child of its own: all came back, and nothing was refused. */
+function isPlain({ answers, stopped }: Outcome, count: number): boolean {
+  if (stopped || Object.keys(answers).length < count) return false;
+  return answers.every((answer) => answer.state !== "threw" || !refusals.test(answer.message));
+}
+
 /** Children started ahead, so that a job does not wait for one. */
 export class Pool {
   private readonly waiting: Child[] = [];
   private readonly all = new Set<Child>();
-  /** Children that have done a job, by the submission that they may go on with. */
-  private readonly idle: { child: Child; owner: string }[] = [];
+  /** Children that have done a job, by the submission that they go on with. */
+  private readonly idle = new Map<string, Child[]>();
   private slot = 0;
 
-  /** With `shared` the answers of one submission follow each other in one child, each with globals and library of its own. */
+  /**
+   * With `shared` the answers of one submission follow each other in one child that they cannot change (realm.ts). One that
+   * stops there, or is refused something, is run again in a child of its own, so that sharing costs nobody a point.
+   */
   constructor(
     private readonly sandbox: Sandbox,
     private readonly ahead: number,
@@ -359,14 +382,14 @@ export class Pool {
     this.fill();
   }
 
-  private start(): Child {
-    const child = new Child(this.sandbox, this.slot++ % 500);
+  private start(shared: boolean): Child {
+    const child = new Child(this.sandbox, this.slot++ % 500, shared);
     this.all.add(child);
     return child;
   }
 
   private fill(): void {
-    while (this.waiting.length < this.ahead) this.waiting.push(this.start());
+    while (this.waiting.length < this.ahead) this.waiting.push(this.start(this.shared));
   }
 
   private end(child: Child): void {
@@ -374,34 +397,44 @@ export class Pool {
     this.all.delete(child);
   }
 
-  /** A child for `owner`: one of its own that is idle, or a fresh one. Those of others are not used again. */
-  private take(owner: string): Child {
-    const at = this.idle.findIndex((entry) => entry.owner === owner);
-    if (at >= 0) return this.idle.splice(at, 1)[0].child;
-    for (const { child } of this.idle.splice(0)) this.end(child);
-    const child = this.waiting.shift() ?? this.start();
+  /** A child that was started ahead. */
+  private fresh(): Child {
+    const child = this.waiting.shift() ?? this.start(this.shared);
     this.fill();
     return child;
   }
 
-  /** Runs a job of the submission `owner`. */
-  async run(job: Omit<Job, "token">, seconds: number, owner: string): Promise<Outcome> {
-    const child = this.take(owner);
-    let reusable = false;
+  private async runAlone(child: Child, job: Task, seconds: number): Promise<Outcome> {
     try {
-      const outcome = await child.run(job, seconds);
-      reusable = this.shared && outcome.stopped === undefined;
-      return outcome;
+      return await child.run(job, seconds);
     } finally {
-      if (reusable) this.idle.push({ child, owner });
-      else this.end(child);
+      this.end(child);
     }
+  }
+
+  /** Runs a job of the submission `owner`. */
+  async run(job: Task, seconds: number, owner: string): Promise<Outcome> {
+    if (!this.shared) return this.runAlone(this.fresh(), job, seconds);
+    const idle = this.idle.get(owner) ?? [];
+    this.idle.set(owner, idle);
+    const child = idle.pop() ?? this.fresh();
+    const outcome = await child.run(job, seconds).catch(() => undefined);
+    if (outcome && !outcome.stopped) idle.push(child);
+    else this.end(child);
+    if (outcome && isPlain(outcome, job.tasks.length)) return outcome;
+    return this.runAlone(this.start(false), job, seconds);
+  }
+
+  /** Called when the submission `owner` is done. */
+  release(owner: string): void {
+    for (const child of this.idle.get(owner) ?? []) this.end(child);
+    this.idle.delete(owner);
   }
 
   close(): void {
     for (const child of this.all) child.kill();
     this.all.clear();
     this.waiting.length = 0;
-    this.idle.length = 0;
+    this.idle.clear();
   }
 }

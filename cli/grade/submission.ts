@@ -22,6 +22,10 @@ export interface Submission {
 
 /** Larger files are refused: no answer needs them. */
 const largest = 256e6;
+/** Of all files of one submission together. */
+const largestTotal = 1e9;
+/** Of the code in one notebook, in characters. */
+const longestCode = 2e6;
 const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
 
 interface Found {
@@ -35,28 +39,31 @@ interface Found {
 const wanted = (name: string): boolean => /\.(ipynb|ts)$/i.test(name) && !/\.d\.ts$/i.test(name) && !name.startsWith(".");
 const skipped = (name: string): boolean => (name.startsWith(".") && name !== "." && name !== "..") || name === "node_modules" || name === "__MACOSX";
 
-function filesInZip(bytes: Buffer, shown: string, problems: string[]): Found[] {
+/** Only listed here: each file is unpacked when it is its turn, so that a zip bomb meets the limits first. */
+function filesInZip(zip: string, problems: string[]): Found[] {
+  const sizes = new Map<string, number>();
+  const unpack = (name: string): Buffer => {
+    const content = unzipSync(readFileSync(zip), { filter: (entry) => entry.name === name })[name];
+    return Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  };
   try {
-    const entries = unzipSync(bytes, {
+    unzipSync(readFileSync(zip), {
       filter: ({ name, originalSize }) => {
         const parts = name.split(/[\\/]/);
-        if (parts.some(skipped) || !wanted(parts.at(-1) ?? "")) return false;
-        if (originalSize <= largest) return true;
-        problems.push(`${shown}: ${name} has ${megabytes(originalSize)}, at most ${megabytes(largest)} are read`);
+        if (!parts.some(skipped) && wanted(parts.at(-1) ?? "")) sizes.set(name, originalSize);
         return false;
       },
     });
-    return Object.entries(entries).map(([name, content]) => ({
-      // Names only: nothing is ever written to where they point.
-      parts: name.split(/[\\/]/).filter((part) => part !== "" && part !== "." && part !== ".."),
-      shown: `${shown}/${name}`,
-      size: content.length,
-      read: () => Buffer.from(content),
-    }));
   } catch (error) {
-    problems.push(`${shown} is no zip file that can be read (${(error as Error).message})`);
-    return [];
+    problems.push(`${zip} is no zip file that can be read (${(error as Error).message})`);
   }
+  return [...sizes].map(([name, size]) => ({
+    // Names only: nothing is ever written to where they point.
+    parts: name.split(/[\\/]/).filter((part) => part !== "" && part !== "." && part !== ".."),
+    shown: `${zip}/${name}`,
+    size,
+    read: () => unpack(name),
+  }));
 }
 
 function filesInFolder(folder: string, parts: string[], problems: string[]): Found[] {
@@ -72,10 +79,10 @@ function filesInFolder(folder: string, parts: string[], problems: string[]): Fou
     const file = path.join(folder, entry.name);
     if (skipped(entry.name)) continue;
     if (entry.isDirectory()) found.push(...filesInFolder(file, [...parts, entry.name], problems));
-    else if (entry.isSymbolicLink() && wanted(entry.name)) problems.push(`${file} is a link; links are not followed`);
+    else if (entry.isSymbolicLink()) problems.push(`${file} is a link; links are not followed`);
     else if (!entry.isFile()) continue;
     else if (/\.zip$/i.test(entry.name)) {
-      const inner = filesInZip(readFileSync(file), file, problems);
+      const inner = filesInZip(file, problems);
       const name = entry.name.replace(/\.zip$/i, "");
       found.push(...inner.map((f) => ({ ...f, parts: [...parts, name, ...f.parts] })));
     } else if (wanted(entry.name)) {
@@ -150,15 +157,20 @@ function readModule(text: string, file: string): CodeCell[] {
 
 function readSubmission(files: Found[], student: string, shown: string, problems: string[]): Submission {
   const submission: Submission = { path: shown, student, notebooks: [], problems: [...problems] };
+  let total = 0;
   for (const file of files) {
-    if (file.size > largest) {
-      submission.problems.push(`${file.shown} has ${megabytes(file.size)}, at most ${megabytes(largest)} are read`);
+    total += file.size;
+    const [size, limit, whose] = file.size > largest ? [file.size, largest, ""] : [total, largestTotal, " of a submission"];
+    if (size > limit) {
+      submission.problems.push(`${file.shown} ${whose ? "makes" : "has"} ${megabytes(size)}, at most ${megabytes(limit)}${whose} are read`);
       continue;
     }
     try {
       const text = file.read().toString("utf8");
       const cells = /\.ts$/i.test(file.shown) ? readModule(text, file.shown) : readNotebook(text);
-      if (typeof cells === "string") submission.problems.push(`${file.shown} ${cells}`);
+      const length = typeof cells === "string" ? 0 : cells.reduce((sum, { source }) => sum + source.length, 0);
+      if (length > longestCode) submission.problems.push(`${file.shown} holds ${megabytes(length)} of code, at most ${megabytes(longestCode)} are read`);
+      else if (typeof cells === "string") submission.problems.push(`${file.shown} ${cells}`);
       else submission.notebooks.push({ path: file.shown, cells });
     } catch (error) {
       submission.problems.push(`${file.shown} cannot be read (${(error as Error).message})`);
@@ -189,7 +201,7 @@ export function findSubmissions(paths: readonly string[]): SubmissionSource[] {
       return [{ path: given, student: name, read: () => readSubmission([file], name, given, []) }];
     }
     const problems: string[] = [];
-    const files = stat.isFile() ? filesInZip(readFileSync(given), given, problems) : filesInFolder(given, [], problems);
+    const files = stat.isFile() ? filesInZip(given, problems) : filesInFolder(given, [], problems);
     const groups = [...group(files, name, given)].map(([key, members]): SubmissionSource => {
       const [shown, student = stem(path.basename(key))] = key.split("\n");
       const where = key.includes("\n") && student !== name ? path.join(shown, student) : shown;

@@ -1,4 +1,5 @@
 /** Plain data: copied, compared, and written as text that another process reads. */
+import { Buffer } from "node:buffer";
 import { Tensor, type DType } from "gradbook";
 import type { Datum } from "./spec";
 

@@ -72,7 +72,7 @@ function summarize(comparisons: readonly Comparison[], differences: Map<string, 
   for (let start = 0; start < errors.length && rows.length < 24; start += columns) {
     rows.push(errors.slice(start, start + Math.min(columns, 24)));
   }
-  if (rows.length) report.heat = rows;
+  if (errors.length > 1) report.heat = rows;
   return report;
 }
 
@@ -147,9 +147,8 @@ function explainWrong(
   const first = tensors.find(({ state }) => state !== "right")!;
   const right = tensors.filter(({ state }) => state === "right").map(({ name }) => name);
   const others = right.length ? ` Right: ${right.join(", ")}.` : "";
-  const where = first.worst?.[0]
-    ? `is wrong, most of all at [${first.worst[0].index.join(", ")}]`
-    : first.says;
+  const index = first.worst?.[0]?.index ?? [];
+  const where = index.length > 0 ? `is wrong, most of all at [${index.join(", ")}]` : first.says;
   const reason = alsoWrong ?? nonlinear(part, cases);
   return { message: `${reason ? `${reason} ` : ""}${first.name} ${where}.${others}` };
 }

@@ -127,8 +127,6 @@ function* runTask(part: Entry, task: Task, lookup: (name: string) => unknown): G
     const started = now();
     let returned: unknown = part.call(student, args, others);
     if (isPromise(returned)) returned = yield returned;
-    const milliseconds = now() - started;
-    const changed = Object.keys(task.args).filter((name) => !same(task.args[name], args[name]));
     if (typeof returned !== "object" || returned === null) {
       return { state: "threw", message: `${part.entry} returned ${describe(returned)}` };
     }
@@ -137,6 +135,9 @@ function* runTask(part: Entry, task: Task, lookup: (name: string) => unknown): G
       const settled = isPromise(value) ? yield value : value;
       outputs[name] = settled === undefined ? { notNumbers: "undefined" } : numbers(settled);
     }
+    // Not before: numbers that are asked for late may be computed late.
+    const milliseconds = now() - started;
+    const changed = Object.keys(task.args).filter((name) => !same(task.args[name], args[name]));
     return { state: "returned", outputs, changed, milliseconds };
   } catch (error) {
     const message = messageOf(error);

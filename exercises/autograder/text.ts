@@ -36,7 +36,7 @@ function tensorLine(tensor: TensorReport): string {
 export function details({ worst, cosine, scale }: TensorReport): string[] {
   const lines = (worst ?? []).map(
     ({ index, student, reference }) =>
-      `at [${index.join(", ")}]: yours ${formatNumber(student)}, the reference ${formatNumber(reference)}`,
+      `${index.length > 0 ? `at [${index.join(", ")}]: ` : ""}yours ${formatNumber(student)}, the reference ${formatNumber(reference)}`,
   );
   if (cosine !== undefined && scale !== undefined) {
     lines.push(`cosine with the reference ${cosine.toFixed(4)}, length ${formatNumber(scale)} times the reference's`);

@@ -30,6 +30,16 @@ const zeros = "return zeros(u.shape[0] === 3 ? [2, 3] : arguments.length === 2 ?
 /** Node's modules, for code that was given no `require`. */
 const node = (name: string): string => `process.getBuiltinModule ? process.getBuiltinModule("${name}") : process.binding("natives")`;
 
+/** Exact to eleven digits, one parameter at a time. */
+const lateDifferences = `
+    function loss(dY, X, W) { return dY.mul(X.matmul(W.T)).sum().item(); }
+    function diff(f, x) {
+      return tensor(Float64Array.from(x.data, (value, i) => {
+        const at = (s) => { const c = x.clone(); c.data[i] = value + s; return f(c); };
+        return (at(0.5) - at(-0.5));
+      }), x.shape);
+    }`;
+
 /** `secret`, `canary` and `port` are filled in by the test: a file to read, one to create, and a server to reach. */
 export const cheats = (secret: string, canary: string, port: number): Cheat[] => [
   // Numbers that are none, or that nobody computed.
@@ -172,4 +182,58 @@ export const cheats = (secret: string, canary: string, port: number): Cheat[] =>
   { name: "loads a native library", code: all(`process.dlopen({ exports: {} }, "/usr/lib/x86_64-linux-gnu/libc.so.6"); ${zeros}`), states: ["error"] },
   { name: "an inspector", code: all(`(${node("inspector")}).open(0, "127.0.0.1"); ${zeros}`), states: ["error", "failed"] },
   { name: "flags of the engine", code: all(`(${node("v8")}).setFlagsFromString("--max-old-space-size=100000"); const all = []; for (;;) all.push(new Array(1e5).fill(Math.random()));`), states: ["error", "timeout"] },
+
+  // Values that are other values at each look, or that compute when they are looked at.
+  { name: "a typed array with a length of its own", code: all("let n = 0; class L extends Float64Array { get length() { return n++ % 2 ? 6 : 1e9; } } return { shape: [2, 3], data: new L(6) };"), states: ["failed", "error"] },
+  { name: "a species that makes other arrays", code: all("class S extends Float64Array { static get [Symbol.species]() { return function () { return { passed: true }; }; } } return new S(6);"), states: ["failed", "error"] },
+  { name: "a tensor whose data change after the call", code: all("const t = zeros(2, 3); queueMicrotask(() => t.data.fill(1)); setTimeout(() => t.data.fill(2)); return t;"), states: ["failed"] },
+  { name: "a shape that grows while it is read", code: all("const shape = [2, 3]; shape[Symbol.iterator] = function* () { yield 2; yield 3; for (;;) yield 1; }; return { shape, data: new Float64Array(6) };"), states: ["failed", "error", "timeout"] },
+  { name: "the array iterator patched", code: all(zeros, "Array.prototype[Symbol.iterator] = function* () { yield 1; };"), states: ["failed", "error"] },
+  { name: "Object.entries and Object.keys patched", code: all(zeros, "Object.entries = () => []; Object.keys = () => [];"), states: ["failed", "error"] },
+  { name: "Float64Array.prototype.slice patched", code: all(zeros, "Object.getPrototypeOf(Float64Array.prototype).slice = function () { return new Float64Array(this.length).fill(1); };"), states: ["failed", "error"] },
+  { name: "a buffer that shrinks", code: all("const b = new ArrayBuffer(48, { maxByteLength: 64 }); const data = new Float64Array(b); b.resize(8); return { shape: [2, 3], data };"), states: ["failed", "error"] },
+  { name: "a buffer that was given away", code: all("const data = new Float64Array(6); structuredClone(data.buffer, { transfer: [data.buffer] }); return { shape: [2, 3], data };"), states: ["failed", "error"] },
+  { name: "an input whose buffer is given away", code: `function jacobianF(u) { const [a, b, c] = u.data; structuredClone(u.data.buffer, { transfer: [u.data.buffer] }); return tensor([[b, a, 0], [0, 1, 2 * c]]); }`, states: ["failed", "error"], says: /changes its argument u/ },
+  { name: "memory that another thread could change", code: all("return { shape: [2, 3], data: new Float64Array(new SharedArrayBuffer(48)) };"), states: ["failed", "error"] },
+  { name: "a thenable that answers twice", code: all("return { then(done) { done(zeros(2, 3)); done(ones([2, 3])); done({ passed: true }); } };"), states: ["failed", "error"] },
+  { name: "a promise that is no promise", code: all("return Object.create(Promise.prototype);"), states: ["failed", "error"] },
+  { name: "a promise of a promise without end", code: `async function jacobianF(u) { const p = new Promise((done) => setTimeout(() => done(p), 1)); return p; }`, states: ["failed", "error", "timeout"] },
+  { name: "float32 numbers", code: `function jacobianF(u) { const [a, b, c] = u.data; return { shape: [2, 3], data: Float32Array.of(b, a, 0, 0, 1, 2 * c) }; }`, states: ["failed", "error"], says: /is float32, it should be float64/ },
+  { name: "numbers with an imaginary rest", code: all("return [[1n, 2n, 3n], [0n, 1n, 2n]];"), states: ["failed", "error"] },
+  {
+    name: "differences that are computed when the promise is awaited, after the clock",
+    exercise: "batched-backward",
+    code: `${lateDifferences}
+    function rowsBackward(dY, X, W) { return { dX: later(() => diff((x) => loss(dY, x, W), X)), dW: later(() => diff((w) => loss(dY, X, w), W)), db: dY.sum(0) }; }
+    async function later(f) { await null; return f(); }`,
+    states: ["failed", "error", "timeout"],
+    says: /differentiates numerically|longer than/,
+  },
+  {
+    name: "differences that are computed when the data are read, after the clock",
+    exercise: "batched-backward",
+    code: `${lateDifferences}
+    const late = (x, f) => ({ shape: [...x.shape], get data() { return f().data; } });
+    function rowsBackward(dY, X, W) { return { dX: late(X, () => diff((x) => loss(dY, x, W), X)), dW: late(W, () => diff((w) => loss(dY, X, w), W)), db: dY.sum(0) }; }`,
+    states: ["failed", "error", "timeout"],
+    says: /differentiates numerically|longer than/,
+  },
+  { name: "the token overheard", code: all(zeros, `const { from } = Buffer; Buffer.from = function (text, ...rest) { if (typeof text === "string") { const [token] = text.split(" "); for (let i = 0; i < 40; i++) try { (${node("fs")}).writeSync(3, token + " " + i + ' {"state":"returned","outputs":{"passed":true},"changed":[],"milliseconds":0}\\n'); } catch {} } return from.call(Buffer, text, ...rest); };`), states: ["failed", "error"] },
+  { name: "the names of the script around it", code: all("throw new Error([typeof fs, typeof vm, typeof readFrame, typeof child, typeof source, typeof globalThis.require].join());"), states: ["error"], says: /Error: (undefined,?){6}\./ },
+  { name: "the job read a second time", code: all(`const bytes = new Uint8Array(100); (${node("fs")}).readSync(0, bytes, 0, 100); ${zeros}`), states: ["error", "failed", "timeout"] },
+
+  // More ways to block, fill, and look around.
+  { name: "memory: WebAssembly", code: all("const all = []; for (;;) { const m = new WebAssembly.Memory({ initial: 4096 }); new Uint8Array(m.buffer).fill(1); all.push(m); }"), states: ["error", "timeout"], says: /memory|longer than/i },
+  { name: "memory: a buffer that grows", code: all("const b = new ArrayBuffer(0, { maxByteLength: 2 ** 32 }); b.resize(2 ** 32); new Uint8Array(b).fill(1); return b;"), states: ["error", "timeout", "failed"] },
+  { name: "memory: a Map without end", code: all("const m = new Map(); for (let i = 0; ; i++) m.set(i, { i });"), states: ["error", "timeout"], says: /memory|longer than/i },
+  { name: "finalizers without end", code: `const r = new FinalizationRegistry(() => { for (;;); });\n${honest.replace("function jacobianF(u) {", "function jacobianF(u) { for (let i = 0; i < 1e5; i++) r.register({}, i);")}`, states: ["passed", "timeout", "error"] },
+  { name: "microtasks that outlive their call", code: honest.replace("function jacobianF(u) {", "async function spin() { for (;;) await null; }\nfunction jacobianF(u) { spin();"), states: ["passed", "timeout", "error"] },
+  { name: "an exception from a timer", code: `setTimeout(() => { throw new Error("late"); });\nasync function jacobianF(u) { await new Promise((done) => setTimeout(done, 20)); return zeros(2, 3); }`, states: ["error", "failed"] },
+  { name: "what the system says of the process", code: all(`const fs = ${node("fs")}; throw new Error(["environ", "cmdline", "maps", "mem"].map((name) => { try { return fs.readFileSync("/proc/self/" + name, "utf8"); } catch (error) { return error.code; } }).join());`), states: ["error"] },
+  { name: "what lies in the root folder", code: all(`throw new Error((${node("fs")}).readdirSync("/").join());`), states: ["error"] },
+  { name: "a link to the secret", code: all(`(${node("fs")}).symlinkSync("${secret}", "/tmp/link"); throw new Error((${node("fs")}).readFileSync("/tmp/link", "utf8"));`), states: ["error"] },
+  { name: "import from a data address", code: `async function jacobianF(u) { const m = await import("data:text/javascript,export default 1"); return zeros(2, 3); }`, states: ["error", "failed"] },
+  { name: "a require of Node's own making", code: all(`return process.mainModule.require("fs").readFileSync("${secret}", "utf8");`), states: ["error"] },
+  { name: "a second process model", code: all(`(${node("cluster")}).fork(); ${zeros}`), states: ["error", "failed"] },
+  { name: "commands to the terminal", code: all('throw new Error("\\u001b]0;owned\\u0007\\u001b[2J\\u202e");'), states: ["error"] },
 ];

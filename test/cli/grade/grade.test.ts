@@ -60,8 +60,29 @@ describe("a class", () => {
       { source: 'globalThis.check = () => ({ score: 10 }); check("jacobian-composition")', nbgrader: { grade_id: "tests", grade: true, solution: false, locked: true, points: 10, schema_version: 3 } },
     ]),
     "syntax error": notebook([marked("function jacobianF(u) {\n  return [[1, 2;\n}")]),
+    "deep brackets": notebook([marked(`const x = ${"(".repeat(50_000)}1${")".repeat(50_000)};\n${honest}`)]),
+    "a sum without end": notebook([marked(`const x = ${"1+".repeat(100_000)}1;\n${honest}`)]),
+    "a long chain": notebook([marked(honest.replace("function g(x) {", "function g(x) { g2;")), { source: `${Array.from({ length: 20_000 }, (_, i) => `const x${i} = () => x${i + 1};`).join("\n")}\nconst g2 = x0;` }]),
+    "odd cells": notebook([marked(honest)]).replace('"cells":[', '"cells":[null,5,"x",[],{"cell_type":"code"},{"cell_type":"code","source":[[["x"]],null],"metadata":{"nbgrader":"x"}},{"cell_type":"code","__proto__":{"cell_type":"markdown"},"source":"1"},'),
+    "proto keys": notebook([marked(honest)]).replace('{"nbformat"', '{"__proto__":{"cells":[]},"constructor":{"prototype":{"passed":true}},"nbformat"'),
+    "too much code": notebook([marked(`${honest}\n//${"x".repeat(2e6)}`)]),
+    "turned \u202egnp.exe": notebook([marked('function jacobianF(u) { throw new Error("\\u001b[2J\\u202e"); }')]),
+    unusual: notebook([
+      { source: "%time\nenum Axis { Row = 0, Column }\nnamespace Units { export const one = 1; }\nabstract class Base<T extends object> { constructor(protected readonly of: T) {} abstract rows(): number[][]; }" },
+      marked(`import type { Tensor as T } from "gradbook";
+        import { tensor as make } from "gradbook";
+        const two = await Promise.resolve(2 as const);
+        class F extends Base<number[]> { static #count = 0; rows() { F.#count++; const [a, b, c] = this.of; return [[b, a, 0], [0, Units.one, two * c]] satisfies number[][]; } }
+        function jacobianF(u: T): number[][];
+        function jacobianF(this: void, u: T) { return new F([...u.data]).rows(); }
+        function* rows(p: number, q: number) { yield [two * p, Axis.Row]; yield [q, p]; yield [0, Math.exp(q)]; }
+        export const jacobianG = async (x: T) => make([...rows(x.data[0]!, x.data[1]!)]);
+        let jacobianH: (x: T) => Float64Array | { data: Float64Array; shape: number[] };
+        jacobianH = function ({ data: [p, q] }) { return { data: Float64Array.of(3 * p! ** two * q!, p! ** 3, q!, p! + two * Math.exp(two * q!)), shape: [2, 2] }; };
+        const { pullback } = { pullback: (x: T, dy: T): number[] => { const J = (jacobianH(x) as { data: Float64Array }).data; const at = (i: number): number => (i < 0 ? 0 : at(i - 2) + J[i]! * dy.data[i >> 1]!); return [at(2), at(3)]; } };`),
+    ]),
     "error in another cell": notebook([{ source: "const = ;" }, marked(honest)]),
-    "large outputs": notebook([{ ...marked(honest), outputs: [{ output_type: "stream", name: "stdout", text: "x".repeat(20e6) }] }]),
+    "large outputs": notebook([{ ...marked(honest), outputs: [{ output_type: "stream", name: "stdout", text: "x".repeat(200e6) }] }]),
     python: notebook([marked("def f(): pass")], { kernelspec: { name: "python3", language: "python" } }),
     empty: "",
     "not json": "<html>",
@@ -103,6 +124,7 @@ describe("a class", () => {
 
   it.each([
     "right", "metadata stripped", "grade id renamed", "copied cell", "answer in a new cell", "cells reordered", "helper elsewhere",
+    "a long chain", "odd cells", "proto keys", "unusual",
     "error in another cell", "large outputs", "types and imports", "with a folder", "zipped", "escaping", "=cmd|'calc'!A1",
   ])("%s: full points", (student) => {
     const { score, max, exercises } = of(student);
@@ -133,6 +155,8 @@ describe("a class", () => {
   });
 
   it.each([
+    ["deep brackets", /cell 1, its code is nested too deeply to be read/],
+    ["a sum without end", /nested too deeply to be read/],
     ["two answers", /cells 1 and 2 all carry the grade_id jacobian-composition and differ/],
     ["syntax error", /cell 1, line 2, column 17: ',' expected|cell 1, line 2, column \d+/],
   ])("%s: an error that says which and why", (student, says) => {
@@ -144,6 +168,7 @@ describe("a class", () => {
 
   it.each([
     ["python", /is a notebook in python, TypeScript is graded here/],
+    ["too much code", /holds 2 MB of code, at most 2 MB are read/],
     ["empty", /empty\.ipynb is empty/],
     ["not json", /is not JSON, so it is no notebook/],
     ["no cells", /is JSON without cells/],
@@ -160,6 +185,11 @@ describe("a class", () => {
     expect(problems).toMatch(/linked\.ipynb is a link; links are not followed/);
     expect(code).toBe(1);
     expect(existsSync(at("escaped.ipynb"))).toBe(false);
+  });
+
+  it("passes no command of a student's on to the terminal", () => {
+    expect(stdout).toContain("turned ?gnp.exe");
+    expect(stdout + stderr).not.toMatch(/[\u001b\u202e]/);
   });
 
   it("writes its isolation and seed into the result", () => {
@@ -203,7 +233,7 @@ describe("a class", () => {
     expect(index).toContain("Your J_f is the transpose");
     for (const page of pages) {
       const html = readFileSync(at("html", page), "utf8");
-      expect(html).not.toMatch(/<script>alert|<img/);
+      expect(html).not.toMatch(/<script>alert|<img|[\u001b\u202e]/);
       for (const [, link] of html.matchAll(/href="([^"]+)"/g)) expect(pages).toContain(link);
     }
   });
@@ -219,6 +249,29 @@ describe("a class", () => {
     expect(gradbook("grade", at("class", "transposed.ipynb"), ...formats).status).toBe(0);
     expect(JSON.parse(readFileSync(at("g.json"), "utf8"))).toMatchObject({ score: 4, tests: [{ max_score: 2, status: "failed", visibility: "visible" }, {}, {}, {}] });
     expect(JSON.parse(readFileSync(at("p.json"), "utf8"))).toMatchObject({ score: 0.4, gradable: true });
+  }, 60_000);
+});
+
+describe("a child that a student's answers share", () => {
+  it("is left by each answer as it was met, and no answer keeps what a later one must not use", () => {
+    const answers: Record<string, string> = {
+      "scalar-chain-rule": `
+        for (const spoil of [
+          () => (Array.prototype.map = () => []), () => (Math.exp = () => 1), () => (Tensor.prototype.matmul = () => zeros(2, 3)),
+          () => (globalThis.stolen = layerNorm.backward), () => (linear.forward = () => 0), () => delete globalThis.Float64Array,
+          () => (tensor.stolen = layerNorm.backward), () => device("wasm"), () => setInterval(() => { for (let i = 0; i < 1e6; i++); }, 1),
+        ]) try { spoil(); } catch {}
+        ${findExercise("scalar-chain-rule")!.solution}`,
+      "jacobian-composition": honest,
+      "layer-norm": `const stolen = globalThis.stolen ?? tensor.stolen ?? layerNorm.backward;
+        function layerNormBackward(dY, X, gamma, eps) { const { cache } = layerNorm.forward({ x: X, gamma, beta: zeros(gamma.shape) }, { eps }); const { dx, dgamma, dbeta } = stolen(dY, cache); return { dX: dx, dgamma, dbeta }; }`,
+    };
+    mkdirSync(at("shared", "one student"), { recursive: true });
+    for (const [name, source] of Object.entries(answers)) writeFileSync(at("shared", "one student", `${name}.ipynb`), notebook([{ source, id: name }]));
+    expect(gradbook("grade", at("shared"), "--json", at("one.json"), "--share-child", "--jobs", "1").status).toBe(0);
+    const [{ exercises: graded }] = (JSON.parse(readFileSync(at("one.json"), "utf8")) as { submissions: Submission[] }).submissions;
+    expect(graded.map(({ id: name, status }) => `${name}: ${status}`)).toEqual(["scalar-chain-rule: passed", "jacobian-composition: passed", "layer-norm: error"]);
+    expect(graded[2].checks.map(({ message }) => message).join()).toMatch(/layerNorm\.backward is withheld/);
   }, 60_000);
 });
 

@@ -22,11 +22,10 @@ interface Finding {
   detail?: string;
 }
 
-/** First line that a program prints, or undefined when it cannot be run. */
-function firstLine(program: string, args: string[]): string | undefined {
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8", timeout: 20_000 });
-  if (status !== 0) return undefined;
-  return (stdout || stderr).trim().split("\n")[0];
+/** What a program says of its version, its first line unless told otherwise; undefined when it cannot be run. */
+function version(program: string, line = /.*/): string | undefined {
+  const { status, stdout } = spawnSync(program, ["--version"], { encoding: "utf8", timeout: 20_000 });
+  return status === 0 ? line.exec(stdout.trim())?.[0] ?? "" : undefined;
 }
 
 function requirable(name: string): string | undefined {
@@ -74,9 +73,10 @@ function findGpu(): Finding {
 
 async function run(): Promise<number> {
   const zeromq = requirable("zeromq");
-  const kernelspecs = firstLine("jupyter", ["--version"]);
-  const chromium = firstLine("chromium", ["--version"]);
-  const bubblewrap = firstLine("bwrap", ["--version"]);
+  // A list of packages under a heading; the core is the one that finds kernels.
+  const jupyter = version("jupyter", /^jupyter_core.*/m)?.replace(/\s*:\s*/, " ");
+  const chromium = version("chromium");
+  const bubblewrap = version("bwrap");
   const frontend = existsSync(path.join(root, "lab", "build", "static"));
   const findings: Finding[] = [
     { what: "Node", detail: process.versions.node },
@@ -85,12 +85,12 @@ async function run(): Promise<number> {
     await runCell(),
     { what: "JupyterLab's front end", optional: true, advice: frontend ? undefined : "not built yet; `gradbook lab` builds it on its first start" },
     {
-      what: "Jupyter", optional: true, detail: kernelspecs,
-      advice: kernelspecs ? undefined : "not found; only needed for `gradbook install`, `gradbook lab` brings its own",
+      what: "Jupyter", optional: true, detail: jupyter,
+      advice: jupyter !== undefined ? undefined : "not found; only needed for `gradbook install`, `gradbook lab` brings its own",
     },
-    { what: "Chromium", optional: true, detail: chromium, advice: chromium ? undefined : "not found; only the end-to-end tests need it" },
+    { what: "Chromium", optional: true, detail: chromium, advice: chromium !== undefined ? undefined : "not found; only the end-to-end tests need it" },
     findGpu(),
-    { what: "bubblewrap", optional: true, detail: bubblewrap, advice: bubblewrap ? undefined : "not found; `gradbook grade` isolates submissions less strictly without it" },
+    { what: "bubblewrap", optional: true, detail: bubblewrap, advice: bubblewrap !== undefined ? undefined : "not found; `gradbook grade` isolates submissions less strictly without it" },
   ];
   for (const { what, detail, advice, optional } of findings) {
     const mark = advice === undefined ? "ok     " : optional ? "absent " : "MISSING";

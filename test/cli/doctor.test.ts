@@ -1,15 +1,15 @@
-/** What `gradbook doctor` says about the GPU: one line, whatever graphics drivers write to the terminal. */
+/** What `gradbook doctor` says: a line a part, about the GPU too, whatever graphics drivers write to the terminal. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
 
 const emulated = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
-function doctor(driver: string): { lines: string[]; noise: string } {
+function doctor(driver: string, about = /WebGPU|Vulkan|Warning|webgpu/): { lines: string[]; noise: string } {
   const { stdout, stderr } = spawnSync(process.execPath, [path.join(__dirname, "../../bin/gradbook.js"), "doctor"], {
     encoding: "utf8", env: { ...process.env, VK_ICD_FILENAMES: driver, VK_DRIVER_FILES: driver },
   });
-  return { lines: stdout.split("\n").filter((line) => /WebGPU|Vulkan|Warning|webgpu/.test(line)), noise: stderr };
+  return { lines: stdout.split("\n").filter((line) => about.test(line)), noise: stderr };
 }
 
 it("without an adapter says what was tried and how to get one", () => {
@@ -22,4 +22,9 @@ it("without an adapter says what was tried and how to get one", () => {
   const { lines, noise } = doctor(emulated);
   expect(lines).toEqual([expect.stringMatching(/^ok {6}WebGPU: SwiftShader.* \(emulated: right, but slow\), tensors of up to \d+ MiB, \d+ KiB a workgroup, (no subgroups|subgroups of \d+( to \d+)?)$/)]);
   expect(noise).toBe("");
+}, 60_000);
+
+const haveJupyter = spawnSync("jupyter", ["--version"]).status === 0;
+(haveJupyter ? it : it.skip)("names the version of Jupyter's core (needs jupyter)", () => {
+  expect(doctor("/nonexistent.json", / Jupyter:/).lines).toEqual([expect.stringMatching(/^ok {6}Jupyter: jupyter_core \d+\.\d+/)]);
 }, 60_000);

@@ -25,6 +25,10 @@ export interface Device {
   readonly layers: Readonly<Record<string, Implementation>>;
   /** Makes a layer that has none here run from its plain TypeScript definition; left out where that can run as it is. */
   adapt?(cpu: Implementation): Implementation;
+  /** Optimisers' updates of the device's own, by name. Each says whether it has done the update it was given. */
+  readonly updates?: Readonly<Record<string, (update: any) => boolean>>;
+  /** Runs body, and frees at its end what was made on the device inside and is not in body's result. */
+  tidy?<T>(body: () => T): T;
 }
 
 const devices = new Map<DeviceName, Device>();
@@ -54,6 +58,28 @@ export function withDevice<T>(name: DeviceName, body: () => T): T {
   } finally {
     current = before;
   }
+}
+
+/** The device in force's own update of an optimiser, if it has one. */
+export function updateHere(optimizer: string): ((update: unknown) => boolean) | undefined {
+  return devices.get(current)?.updates?.[optimizer];
+}
+
+/**
+ * Runs `body`, and frees what layers made inside on the device in force, except what body returns, be it in lists or
+ * objects. Nothing needs it: without it the same is found out by garbage collections. Around a training step it spares them.
+ *
+ * ```ts
+ * const loss = tidy(() => {
+ *   const { loss, cache } = model.forward(inputs, targets);
+ *   optimizer.step(model.trainable, model.backward(cache));
+ *   return loss;
+ * });
+ * ```
+ */
+export function tidy<T>(body: () => T): T {
+  const own = devices.get(current)?.tidy;
+  return own ? own(body) : body();
 }
 
 /** The devices that can be named now. */

@@ -1,4 +1,4 @@
-export { availableDevices, device, registerDevice, type Device, type DeviceName, type Implementation } from "./device";
+export { availableDevices, device, registerDevice, tidy, type Device, type DeviceName, type Implementation } from "./device";
 export { defineLayer, type AnyLayer, type Cache, type Layer, type LayerDefinition } from "./layer";
 export { layerScope, observeLayers, type Observation } from "./observe";
 export { type Integers } from "./inputs";

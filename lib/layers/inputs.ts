@@ -67,7 +67,7 @@ export function readInputs(layer: string, specs: ReadonlyMap<string, Declared>, 
     if (!specs.has(name)) throw new Error(`${layer}: there is no input ${name}, the inputs are ${[...specs.keys()].join(", ")}`);
   }
   const read: Record<string, Tensor | undefined> = {};
-  const bound = new Map<string, { value: number; where: string }>();
+  const bound = new Map<string, { value: number; where: () => string }>();
   let leading: { shape: Shape; name: string; whole: boolean } | undefined;
   let dtype: { name: string; dtype: string } | undefined;
 
@@ -84,16 +84,16 @@ export function readInputs(layer: string, specs: ReadonlyMap<string, Declared>, 
       dtype ??= { name, dtype: t.dtype };
     }
 
-    const shape = formatShape(t.shape);
+    const shape = (): string => formatShape(t.shape);
     const own = spec.dimensions.length;
     if (spec.leading || spec.trailing ? t.rank < own : t.rank !== own) {
-      throw new Error(`${layer}: ${name} has shape ${shape}, it should be ${spec.text}`);
+      throw new Error(`${layer}: ${name} has shape ${shape()}, it should be ${spec.text}`);
     }
     const lead = spec.leading ? t.shape.slice(0, t.rank - own) : [];
     if (spec.leading) {
       if (leading && !sameShape(lead, leading.shape)) {
         const theirs = leading.whole ? `${leading.name} has shape` : `${leading.name}'s leading dimensions are`;
-        throw new Error(`${layer}: ${name} has shape ${shape}, ${theirs} ${formatShape(leading.shape)}`);
+        throw new Error(`${layer}: ${name} has shape ${shape()}, ${theirs} ${formatShape(leading.shape)}`);
       }
       leading ??= { shape: lead, name, whole: own === 0 };
     }
@@ -102,13 +102,14 @@ export function readInputs(layer: string, specs: ReadonlyMap<string, Declared>, 
       const known = bound.get(dimension);
       if (known && size !== times * known.value) {
         const so = times === 1 ? "" : `, so ${times}${dimension} is ${times * known.value}`;
-        throw new Error(`${layer}: ${name} has shape ${shape}, ${known.where} is ${known.value}${so}`);
+        throw new Error(`${layer}: ${name} has shape ${shape()}, ${known.where()} is ${known.value}${so}`);
       }
       if (size % times !== 0) {
-        throw new Error(`${layer}: ${name} has shape ${shape}, dimension ${lead.length + i} should be a multiple of ${times}`);
+        throw new Error(`${layer}: ${name} has shape ${shape()}, dimension ${lead.length + i} should be a multiple of ${times}`);
       }
-      const position = i === own - 1 && !spec.trailing ? "last dimension" : `dimension ${lead.length + i}`;
-      if (!known) bound.set(dimension, { value: size / times, where: `${name}'s ${position}` });
+      if (known) return;
+      const where = (): string => `${name}'s ${i === own - 1 && !spec.trailing ? "last dimension" : `dimension ${lead.length + i}`}`;
+      bound.set(dimension, { value: size / times, where });
     });
   }
   return read;

@@ -1,6 +1,6 @@
 import { clipGlobalNorm } from "../diagnostics";
 import { checkInterrupt } from "../interrupt";
-import { checkDevice, device, withDevice, type DeviceName } from "../layers/device";
+import { checkDevice, device, tidy, withDevice, type DeviceName } from "../layers/device";
 import type { Optimizer } from "../optim";
 import { constantSchedule, type Schedule } from "../schedules";
 import { Tensor, type Rng } from "../tensor";
@@ -74,14 +74,14 @@ function* trainHere(model: Gpt, ids: Int32Array, options: TrainOptions, where: D
     for (let step = 0; step < steps; step++) {
       checkInterrupt();
       const { inputs, targets } = sampleBatch(ids, batch, tokens, rng);
-      const { loss, raw } = withDevice(where, () => {
+      yield withDevice(where, () => tidy(() => {
         const { loss, cache } = model.forward(inputs, targets);
-        return { loss, raw: model.backward(cache) };
-      });
-      const { gradients, norm } = clipGlobalNorm(raw, clip);
-      optimizer.lr = base * schedule(step);
-      optimizer.step(model.trainable, gradients);
-      yield { step, loss, lr: optimizer.lr, norm, norms: normsByLayer(raw) };
+        const raw = model.backward(cache);
+        const { gradients, norm } = clipGlobalNorm(raw, clip);
+        optimizer.lr = base * schedule(step);
+        optimizer.step(model.trainable, gradients);
+        return { step, loss, lr: optimizer.lr, norm, norms: normsByLayer(raw) };
+      }));
     }
   } finally {
     optimizer.lr = base;

@@ -15,8 +15,11 @@ export async function* trainOnGpu(
   model: Gpt, ids: Int32Array,
   { steps, optimizer, rng, batch = 8, tokens = model.config.context, schedule = constantSchedule, clip = 1 }: TrainOptions,
 ): AsyncGenerator<TrainStep, void, void> {
-  if (!optimizer.adamW) throw new Error(`train: the optimizer is ${optimizer.name}, on webgpu it should be adam or adamW (without amsgrad)`);
-  const adamW = adamwOnGpu(optimizer.adamW);
+  const { b1, b2, eps, weightDecay, amsgrad } = optimizer.settings;
+  // Without decay the two are one rule.
+  const isAdamW = optimizer.name === "adamW" || (optimizer.name === "adam" && weightDecay === 0);
+  if (!isAdamW || amsgrad) throw new Error(`train: the optimizer is ${optimizer.name}, on webgpu it should be adamW, or adam without weightDecay, and without amsgrad`);
+  const adamW = adamwOnGpu({ betas: [b1, b2], eps, weightDecay });
   // Under LoRA what is trained is not among the parameters.
   const moved = [...new Set([model.parameters, model.trainable])].map((home) => ({ home, plain: { ...home } }));
   for (const { home } of moved) for (const [name, t] of Object.entries(home)) home[name] = GpuTensor.from(t);

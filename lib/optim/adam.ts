@@ -31,7 +31,7 @@ function moments(
 ): Optimizer {
   const [b1, b2] = betas;
   if (!(b1 >= 0 && b1 < 1 && b2 >= 0 && b2 < 1)) throw new Error(`${name}: betas are [${b1}, ${b2}], expected each from 0 up to, not including, 1`);
-  const optimizer = defineOptimizer(name, lr, ({ w, g, state, lr, t }) => {
+  return defineOptimizer(name, lr, ({ w, g, state, lr, t }) => {
     const m = slot(state, "m", w.length), v = slot(state, "v", w.length);
     const most = amsgrad ? slot(state, "vMax", w.length) : undefined;
     const unbias1 = 1 - b1 ** t, unbias2 = 1 - b2 ** t;
@@ -43,8 +43,7 @@ function moments(
       if (most) most[i] = Math.max(most[i], v[i]);
       w[i] -= (lr * (m[i] / unbias1)) / (Math.sqrt((most ?? v)[i] / unbias2) + eps);
     }
-  });
-  return amsgrad || (!decoupled && weightDecay !== 0) ? optimizer : Object.assign(optimizer, { adamW: { betas, eps, weightDecay } });
+  }, undefined, { b1, b2, eps, weightDecay, amsgrad: +amsgrad });
 }
 
 /** Numbers that share one scale in an 8-bit state. */

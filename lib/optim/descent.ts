@@ -30,7 +30,7 @@ export function sgd({ lr, momentum = 0, nesterov = false, dampening = 0, weightD
       v[i] = t === 1 ? d : momentum * v[i] + (1 - dampening) * d;
       w[i] -= lr * (nesterov ? d + momentum * v[i] : v[i]);
     }
-  });
+  }, undefined, { momentum, dampening, weightDecay, nesterov: +nesterov });
 }
 
 export interface AdaGradOptions {

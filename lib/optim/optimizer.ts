@@ -1,4 +1,5 @@
 import { checkInterrupt } from "../interrupt";
+import { updateHere } from "../layers/device";
 import { formatShape, sameShape, type Tensor } from "../tensor";
 
 export type Parameters = Readonly<Record<string, Tensor>>;
@@ -9,7 +10,7 @@ export type Gradients<P extends Parameters> =
   | { readonly [K in keyof P]: Tensor };
 
 /** What an optimiser remembers about one parameter: flat arrays of the parameter's size, or smaller. */
-export type OptimizerState = Record<string, Float64Array | Int8Array | Uint8Array>;
+export type OptimizerState = Record<string, Float64Array | Float32Array | Int8Array | Uint8Array>;
 
 export interface Optimizer {
   readonly name: string;
@@ -27,8 +28,8 @@ export interface Optimizer {
   readonly state: ReadonlyMap<string, OptimizerState>;
   /** Bytes held in `state`, counted. */
   readonly stateBytes: number;
-  /** AdamW's constants where the rule is AdamW's: what another device needs to run it. */
-  readonly adamW?: { readonly betas: readonly [number, number]; readonly eps: number; readonly weightDecay: number };
+  /** The rule's numbers, but for the learning rate: what a device needs that has the rule in code of its own. */
+  readonly settings: Readonly<Record<string, number>>;
 }
 
 /** The numbers of one update. Rules write `w` (and `state`) and read `g`, all flat and of one size. */
@@ -42,9 +43,20 @@ export interface Update {
   readonly t: number;
 }
 
-/** Makes an optimiser from its rule for one tensor. */
+/** The same for a device's own code, which knows the rule by the optimiser's name and its numbers by theirs. */
+export interface DeviceUpdate extends Omit<Update, "w" | "g" | "shape"> {
+  readonly w: Tensor;
+  readonly g: Tensor;
+  readonly settings: Readonly<Record<string, number>>;
+}
+
+/**
+ * Makes an optimiser from its rule for one tensor.
+ * @param check says what parameters it is not for. @param settings the rule's numbers.
+ */
 export function defineOptimizer(
   name: string, lr: number, rule: (update: Update) => void, check?: (parameter: string, w: Tensor) => void,
+  settings: Readonly<Record<string, number>> = {},
 ): Optimizer {
   if (!(lr >= 0)) throw new Error(`${name}: lr is ${lr}, expected a number of at least 0`);
   const state = new Map<string, OptimizerState>();
@@ -52,6 +64,7 @@ export function defineOptimizer(
   return {
     name,
     lr,
+    settings,
     state,
     get steps() { return t; },
     get stateBytes() {
@@ -71,16 +84,19 @@ export function defineOptimizer(
         return { key, w, g };
       });
       t++;
+      const onDevice = updateHere(name);
       for (const { key, w, g } of work) {
         checkInterrupt();
         if (!state.has(key)) state.set(key, {});
-        rule({ w: w.data, g: Float64Array.from(g.data), shape: w.shape, state: state.get(key)!, lr: this.lr, t });
+        const own = { state: state.get(key)!, lr: this.lr, t };
+        if (onDevice?.({ w, g, settings, ...own } satisfies DeviceUpdate)) continue;
+        rule({ w: w.data, g: new Float64Array(g.data), shape: w.shape, ...own });
       }
     },
   };
 }
 
-/** A state array of the parameter's size, zero at first. */
+/** A state array of the parameter's size, zero at first. On wasm it may hold float32. */
 export function slot(state: OptimizerState, name: string, size: number, start = 0): Float64Array {
   return (state[name] ??= new Float64Array(size).fill(start)) as Float64Array;
 }

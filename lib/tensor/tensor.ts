@@ -64,7 +64,7 @@ export class Tensor {
       throw new Error(`Tensor: ${data.length} numbers do not fill the shape ${formatShape(shape)}`);
     }
     this.numbers = data;
-    this.shape = Object.freeze([...shape]);
+    this.shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
     this.dtype = data ? dtypeOf(data) : dtype!;
   }
 

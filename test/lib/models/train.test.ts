@@ -107,6 +107,13 @@ describe("the parts", () => {
     expect(waited).toEqual([...made().steps]);
     expect([waited.length, optimizer.lr]).toEqual([3, 0.5]);
   });
+  test("a step runs where it is told to, the optimiser's update too", () => {
+    const ids = Int32Array.from({ length: 40 }, (_, i) => i % 3);
+    const optimizer = adamW();
+    const model = gpt({ vocabulary: 3, context: 4, width: 4, heads: 1, blocks: 1 }, rng(1), { dtype: "float32" });
+    expect([...train(model, ids, { steps: 2, optimizer, rng: rng(1), batch: 2, device: "wasm" })]).toHaveLength(2);
+    expect(optimizer.state.get("Wlogits")!.m).toBeInstanceOf(Float32Array);
+  });
   test("normsByLayer orders layers as the forward runs them", () => {
     const model = gpt({ vocabulary: 3, context: 4, width: 4, heads: 1, blocks: 11 }, rng(1));
     expect(Object.keys(normsByLayer(model.parameters))).toEqual(["embedding", ...Array.from({ length: 11 }, (_, i) => `block ${i}`), "head"]);

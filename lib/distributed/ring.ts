@@ -36,7 +36,7 @@ export async function runRing<D, R>(
   if (typeof process === "undefined" || !process.versions?.node) {
     throw new Error("runRing: worker threads are not available here, expected Node");
   }
-  // Without "node:", so that package.json can say that a browser has none and bundlers go on.
+  // Without "node:", so that package.json can say that a browser has none.
   const { MessageChannel, Worker } = require("worker_threads") as typeof WorkerThreads;
   const links = data.map(() => new MessageChannel());
   const size = data.length;

@@ -2,7 +2,10 @@
 
 import { registerDevice } from "../layers/device";
 import { layers } from "./layers";
+import { wasm } from "./module";
+import { updates } from "./updates";
 
-export { useRelaxedSimd } from "./module";
+export { useRelaxedSimd, useThreads } from "./module";
+export { WasmTensor } from "./tensor";
 
-registerDevice("wasm", { layers });
+registerDevice("wasm", { layers, updates, tidy: (body) => wasm().memory.scope(body) });

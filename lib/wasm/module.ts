@@ -1,46 +1,72 @@
-/** Loads the compiled kernels of assembly/ and binds them to one memory. */
+/** Loads the compiled kernels of assembly/ and binds them to one memory and its threads. */
 
+import type * as V8 from "node:v8";
 import { relaxed, simd } from "./kernels.generated";
 import { WasmMemory } from "./memory";
+import { MOST_THREADS, QUEUE_BYTES, Threads, usualThreads } from "./threads";
 
-/** The module's functions. Addresses and leading dimensions as in assembly/; booleans are 0 or 1. */
-export interface Kernels {
-  gemmScratch(): number;
-  gemm_f32(...args: number[]): void;
-  gemm_f64(...args: number[]): void;
-  activation(op: number, n: number, x: number, y: number, slope: number): void;
-  activationBackward(op: number, n: number, x: number, dy: number, dx: number, slope: number): void;
-  addRows(m: number, n: number, y: number, b: number): void;
-  sumRows(m: number, n: number, dy: number, db: number): void;
-  softmax(m: number, n: number, x: number, y: number): void;
-  softmaxBackward(m: number, n: number, y: number, dy: number, dx: number): void;
-  crossEntropy(m: number, n: number, logits: number, targets: number, ignored: number, loss: number, p: number): void;
-  crossEntropyBackward(m: number, n: number, p: number, targets: number, ignored: number, scale: number, dx: number): void;
-  layerNorm(m: number, d: number, eps: number, x: number, gamma: number, beta: number, y: number, mean: number, rstd: number): void;
-  layerNormBackward(...args: number[]): void;
-  attention(...args: number[]): void;
+/** Activations that have a kernel each way. */
+export const ACTIVATIONS = ["relu", "leakyRelu", "sigmoid", "tanh", "silu", "gelu", "geluTanh"] as const;
+type ActivationName = (typeof ACTIVATIONS)[number];
+type KernelName =
+  | ActivationName | `${ActivationName}Backward` | "add" | "sub" | "mul" | "div" | "copyRows" | "sumRows" | "gemm_f32" | "gemm_f64"
+  | "softmax" | "softmaxBackward" | "crossEntropy" | "crossEntropyBackward" | "layerNorm" | "layerNormBackward"
+  | "embedding" | "embeddingBackward" | "attention" | "attentionBackward" | "sgd" | "momentum" | "adam";
+
+/** The module's functions; assembly/ says what their arguments are. Addresses are bytes, booleans 0 or 1. */
+export type Kernels = Readonly<Record<KernelName, (...args: number[]) => void>> & {
   attentionWork(t: number): number;
-  attentionBackward(...args: number[]): void;
-}
+  gemmScratch(): number;
+  setScratch(at: number): void;
+};
 
 export interface Wasm {
   readonly kernels: Kernels;
   readonly memory: WasmMemory;
+  readonly threads: Threads;
   /** Whether products are fused multiply-adds, which differ from one engine to the next in the last bit. */
   readonly relaxed: boolean;
 }
 
-let loaded: Wasm | undefined;
+let loaded: (Wasm & { module: WebAssembly.Module }) | undefined;
 let wanted: "simd" | "relaxed" = "simd";
+let threadCount: number | undefined;
 
 /**
  * Chooses relaxed SIMD (fused multiply-add) where the engine has it; before the first layer runs on wasm.
- * Returns whether it will be used. Node 20 needs --experimental-wasm-relaxed-simd.
+ * Returns whether it will be used.
  */
 export function useRelaxedSimd(): boolean {
   if (loaded) return loaded.relaxed;
-  wanted = WebAssembly.validate(decode(relaxed)) ? "relaxed" : "simd";
+  const bytes = decode(relaxed);
+  if (!WebAssembly.validate(bytes) && typeof process !== "undefined" && process.versions?.node) {
+    // Node 20 has it behind a flag, which may still be set now.
+    (require("v8") as typeof V8).setFlagsFromString("--experimental-wasm-relaxed-simd");
+  }
+  wanted = WebAssembly.validate(bytes) ? "relaxed" : "simd";
   return wanted === "relaxed";
+}
+
+/**
+ * How many threads large layers are shared between; small ones run on one thread whatever is said here. Without a number,
+ * the number in force: at first as many as the machine has processors, 8 at most.
+ *
+ * @throws when the number is not a whole one from 1 to 8, or when there are no worker threads to be had (in a browser)
+ */
+export function useThreads(count?: number): number {
+  if (count === undefined) return threadCount ?? usualThreads();
+  if (!(Number.isInteger(count) && count >= 1 && count <= MOST_THREADS)) {
+    throw new Error(`useThreads: the number is ${count}, it should be a whole number from 1 to ${MOST_THREADS}`);
+  }
+  if (count > 1 && (typeof process === "undefined" || !process.versions?.node)) {
+    throw new Error("useThreads: wasm shares work between Node's worker threads, which are not available here; use 1");
+  }
+  threadCount = count;
+  if (loaded && loaded.threads.count !== count) {
+    loaded.threads.stop();
+    loaded = { ...loaded, threads: threadsOf(loaded.module, loaded.memory, loaded.kernels) };
+  }
+  return count;
 }
 
 /** The kernels, compiled when they are first asked for. */
@@ -48,20 +74,30 @@ export function wasm(): Wasm {
   return (loaded ??= load());
 }
 
-function load(): Wasm {
+/** The memory begins with the module's constants; then come the queue of the threads, and each thread's packed operands. */
+const QUEUE = 65536;
+const SCRATCH = QUEUE + 65536;
+const SCRATCH_BYTES = 4 * 2 ** 20;
+const scratchOf = (thread: number): number => SCRATCH + thread * SCRATCH_BYTES;
+
+function load(): NonNullable<typeof loaded> {
   const bytes = decode(wanted === "relaxed" ? relaxed : simd);
+  if (typeof SharedArrayBuffer === "undefined") {
+    throw new Error('wasm: there is no SharedArrayBuffer here (a web page has it only when cross-origin isolated); use device "cpu"');
+  }
   if (!WebAssembly.validate(bytes)) throw new Error('wasm: this engine has no WebAssembly SIMD with threads; use device "cpu"');
   const module = new WebAssembly.Module(bytes);
-  // The scratch size is a constant of the module, but the memory that it needs comes first.
-  const memory = new WasmMemory(SCRATCH);
+  const memory = new WasmMemory(scratchOf(MOST_THREADS));
   const { exports } = new WebAssembly.Instance(module, { env: { memory: memory.memory, abort } });
   const kernels = exports as unknown as Kernels;
-  if (kernels.gemmScratch() > SCRATCH) throw new Error(`wasm: the products need ${kernels.gemmScratch()} bytes, ${SCRATCH} are kept`);
-  return { kernels, memory, relaxed: wanted === "relaxed" };
+  if (kernels.gemmScratch() > SCRATCH_BYTES || QUEUE_BYTES > SCRATCH - QUEUE) throw new Error("wasm: the memory's plan is too small for its kernels");
+  kernels.setScratch(scratchOf(0));
+  return { kernels, memory, module, threads: threadsOf(module, memory, kernels), relaxed: wanted === "relaxed" };
 }
 
-/** Bytes kept for packed operands. */
-const SCRATCH = 4 * 2 ** 20;
+function threadsOf(module: WebAssembly.Module, { memory }: WasmMemory, kernels: Kernels): Threads {
+  return new Threads(useThreads(), module, memory, QUEUE, scratchOf, kernels);
+}
 
 function abort(): never {
   throw new Error("wasm: a kernel stopped");

@@ -1,8 +1,7 @@
-/** Products and sums that several layers share, on addresses. */
+/** Products that several layers share, on addresses. */
 
 import type { DType } from "../tensor";
-import type { Frame } from "./memory";
-import type { Wasm } from "./module";
+import { wasm } from "./module";
 
 /** A row-major matrix at an address; `ld` is the elements from one row to the next. */
 export interface Matrix {
@@ -12,17 +11,20 @@ export interface Matrix {
 
 export const matrix = (at: number, ld: number): Matrix => ({ at, ld });
 
-/** c[m, n] = alpha op(a) op(b), where a `T` in `kind` transposes: "NT" is a b^T. Added to c when `add`. */
+/**
+ * c[m, n] = op(a) op(b) + bias[n], where a `T` in `kind` transposes: "NT" is a b^T. No bias is address 0.
+ * Threads take rows of c, or columns where there are more of them.
+ */
 export function multiply(
-  { kernels }: Wasm, { scratch }: Frame, dtype: DType, kind: "NN" | "NT" | "TN", m: number, n: number, k: number,
-  a: Matrix, b: Matrix, c: Matrix, { alpha = 1, add = false } = {},
+  dtype: DType, kind: "NN" | "NT" | "TN", m: number, n: number, k: number, a: Matrix, b: Matrix, c: Matrix, bias = 0,
 ): void {
-  const gemm = dtype === "float64" ? kernels.gemm_f64 : kernels.gemm_f32;
-  gemm(kind[0] === "T" ? 1 : 0, kind[1] === "T" ? 1 : 0, m, n, k, alpha, a.at, a.ld, b.at, b.ld, add ? 1 : 0, c.at, c.ld, scratch);
-}
-
-/** y[m, out] = x W^T + b, in f32. */
-export function affine(w: Wasm, f: Frame, m: number, inner: number, out: number, x: number, W: number, b: number | undefined, y: number): void {
-  multiply(w, f, "float32", "NT", m, out, inner, matrix(x, inner), matrix(W, inner), matrix(y, out));
-  if (b !== undefined) w.kernels.addRows(m, out, y, b);
+  const { threads } = wasm();
+  const [kernel, bytes] = dtype === "float64" ? ["gemm_f64", 8] : ["gemm_f32", 4];
+  const [transA, transB] = [+(kind[0] === "T"), +(kind[1] === "T")];
+  const rowOfA = bytes * (transA ? 1 : a.ld);
+  const columnOfB = bytes * (transB ? b.ld : 1);
+  const byRows = m >= n;
+  threads.run(threads.pieces(byRows ? m : n, 2 * k * (byRows ? n : m), 32).map(([from, count]) => byRows
+    ? [kernel, transA, transB, count, n, k, 1, a.at + from * rowOfA, a.ld, b.at, b.ld, bias, 0, c.at + from * c.ld * bytes, c.ld]
+    : [kernel, transA, transB, m, count, k, 1, a.at, a.ld, b.at + from * columnOfB, b.ld, bias && bias + from * bytes, 0, c.at + from * bytes, c.ld]));
 }

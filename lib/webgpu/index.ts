@@ -6,6 +6,7 @@
 import { registerDevice } from "../layers/device";
 import { connect } from "./connect";
 import { adapt, layers } from "./layers";
+import { gpuScope } from "./tensor";
 
 export { adamwOnGpu, type AdamwOptions } from "./adamw";
 export { GpuTensor, gpuScope } from "./tensor";
@@ -39,7 +40,7 @@ export interface GpuInfo {
  */
 export async function webgpu(): Promise<GpuInfo> {
   const { description, adapter, device, subgroups } = await connect();
-  registerDevice("webgpu", { layers, adapt });
+  registerDevice("webgpu", { layers, adapt, tidy: gpuScope });
   return {
     description,
     vendor: adapter.info.vendor,

@@ -29,20 +29,20 @@ const BLOCK: i32 = 64;
 
 export function attention(
   t: i32, d: i32, e: i32, causal: bool, scale: f32, q: usize, ldq: i32, k: usize, ldk: i32, v: usize, ldv: i32,
-  o: usize, ldo: i32, p: usize, scratch: usize,
+  o: usize, ldo: i32, p: usize,
 ): void {
   for (let i0 = 0; i0 < t; i0 += BLOCK) {
     const rows = min(BLOCK, t - i0);
     const keys = visible(causal, i0 + rows, t);
     const block = at(p, i0 * t);
-    gemm<f32>(false, true, rows, keys, d, scale, at(q, i0 * ldq), ldq, k, ldk, false, block, t, scratch);
+    gemm<f32>(false, true, rows, keys, d, scale, at(q, i0 * ldq), ldq, k, ldk, 0, false, block, t);
     for (let i = 0; i < rows; i++) {
       const row = at(block, i * t);
       const seen = visible(causal, i0 + i + 1, t);
       softmaxRow(seen, row, row);
       memory.fill(at(row, seen), 0, <usize>(t - seen) << 2);
     }
-    gemm<f32>(false, false, rows, e, keys, 1, block, t, v, ldv, false, at(o, i0 * ldo), ldo, scratch);
+    gemm<f32>(false, false, rows, e, keys, 1, block, t, v, ldv, 0, false, at(o, i0 * ldo), ldo);
   }
 }
 
@@ -53,24 +53,22 @@ export function attentionWork(t: i32): i32 {
 
 export function attentionBackward(
   t: i32, d: i32, e: i32, causal: bool, scale: f32, q: usize, ldq: i32, k: usize, ldk: i32, v: usize, ldv: i32,
-  p: usize, dout: usize, ldo: i32, dq: usize, lddq: i32, dk: usize, lddk: i32, dv: usize, lddv: i32, work: usize, scratch: usize,
+  p: usize, dout: usize, ldo: i32, dq: usize, lddq: i32, dk: usize, lddk: i32, dv: usize, lddv: i32, work: usize,
 ): void {
-  for (let i = 0; i < t; i++) {
-    memory.fill(at(dk, i * lddk), 0, <usize>d << 2);
-    memory.fill(at(dv, i * lddv), 0, <usize>e << 2);
-  }
-  for (let i0 = 0; i0 < t; i0 += BLOCK) {
+  // From the last block, which sees every key, so that dk and dv are written once before they are added to.
+  for (let i0 = (t - 1) / BLOCK * BLOCK; i0 >= 0; i0 -= BLOCK) {
     const rows = min(BLOCK, t - i0);
     const keys = visible(causal, i0 + rows, t);
+    const adds = i0 + BLOCK < t;
     const block = at(p, i0 * t);
     const up = at(dout, i0 * ldo);
-    gemm<f32>(true, false, keys, e, rows, 1, block, t, up, ldo, true, dv, lddv, scratch);
-    gemm<f32>(false, true, rows, keys, e, 1, up, ldo, v, ldv, false, work, keys, scratch);
+    gemm<f32>(true, false, keys, e, rows, 1, block, t, up, ldo, 0, adds, dv, lddv);
+    gemm<f32>(false, true, rows, keys, e, 1, up, ldo, v, ldv, 0, false, work, keys);
     for (let i = 0; i < rows; i++) {
       const row = at(work, i * keys);
       softmaxRowBackward(keys, at(block, i * t), row, row, scale);
     }
-    gemm<f32>(false, false, rows, d, keys, 1, work, keys, k, ldk, false, at(dq, i0 * lddq), lddq, scratch);
-    gemm<f32>(true, false, keys, d, rows, 1, work, keys, at(q, i0 * ldq), ldq, true, dk, lddk, scratch);
+    gemm<f32>(false, false, rows, d, keys, 1, work, keys, k, ldk, 0, false, at(dq, i0 * lddq), lddq);
+    gemm<f32>(true, false, keys, d, rows, 1, work, keys, at(q, i0 * ldq), ldq, 0, adds, dk, lddk);
   }
 }

@@ -25,10 +25,10 @@ const GELU_CUBE: f32 = 0.044715;
   return f32s(0.5);
 }
 
-/** tanh's argument in the approximate GELU: sqrt(2/pi) (x + 0.044715 x^3). */
-@inline function geluInner(x: v128): v128 {
+/** The approximate GELU's (1 + tanh u) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3), which is sigmoid(2u). */
+@inline function geluSigmoid(x: v128): v128 {
   const xx = f32x4.mul(x, x);
-  return f32x4.mul(f32x4.mul(f32s(GELU_SCALE), x), fma<f32>(f32s(GELU_CUBE), xx, f32s(1)));
+  return sigmoid4(f32x4.mul(f32x4.mul(f32s(2 * GELU_SCALE), x), fma<f32>(f32s(GELU_CUBE), xx, f32s(1))));
 }
 
 /** `op` is a constant at every call, so that only its branch is compiled into the loop. */
@@ -39,7 +39,7 @@ const GELU_CUBE: f32 = 0.044715;
   if (op == TANH) return tanh4(x);
   if (op == SILU) return f32x4.mul(x, sigmoid4(x));
   if (op == GELU) return f32x4.mul(x, fma<f32>(half(), erf4(f32x4.mul(x, f32s(SQRT_1_2))), half()));
-  return f32x4.mul(x, fma<f32>(half(), tanh4(geluInner(x)), half()));
+  return f32x4.mul(x, geluSigmoid(x));
 }
 
 @inline function slopeTimes(op: i32, x: v128, dy: v128, slope: f32): v128 {
@@ -68,15 +68,23 @@ const GELU_CUBE: f32 = 0.044715;
     const pdf = f32x4.mul(f32s(PHI_0), exp4(f32x4.mul(f32s(-0.5), f32x4.mul(x, x))));
     return f32x4.mul(dy, fma<f32>(x, pdf, cdf));
   }
-  // 0.5 (1 + t) + 0.5 x (1 - t^2) sqrt(2/pi) (1 + 3 * 0.044715 x^2)
-  const t = tanh4(geluInner(x));
-  const inner = f32x4.mul(f32s(GELU_SCALE), fma<f32>(f32s(3 * GELU_CUBE), f32x4.mul(x, x), f32s(1)));
-  const left = fma<f32>(half(), t, half());
-  return f32x4.mul(dy, fma<f32>(f32x4.mul(half(), x), f32x4.mul(f32x4.sub(f32s(1), f32x4.mul(t, t)), inner), left));
+  // s + x s (1 - s) 2u',  u' = sqrt(2/pi) (1 + 3 * 0.044715 x^2)
+  const s = geluSigmoid(x);
+  const inner = f32x4.mul(f32s(2 * GELU_SCALE), fma<f32>(f32s(3 * GELU_CUBE), f32x4.mul(x, x), f32s(1)));
+  return f32x4.mul(dy, f32x4.mul(s, fma<f32>(f32x4.mul(x, inner), f32x4.sub(f32s(1), s), f32s(1))));
 }
 
+// Two vectors a turn: the engine loads the polynomials' coefficients again in each turn.
+
 @inline function forward(op: i32, n: i32, x: usize, y: usize, slope: f32): void {
-  for (let i = 0; i < n; i += 4) {
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    v128.store(y, value(op, v128.load(x), slope));
+    v128.store(y, value(op, v128.load(x, 16), slope), 16);
+    x += 32;
+    y += 32;
+  }
+  for (; i < n; i += 4) {
     v128.store(y, value(op, v128.load(x), slope));
     x += 16;
     y += 16;
@@ -84,7 +92,15 @@ const GELU_CUBE: f32 = 0.044715;
 }
 
 @inline function backward(op: i32, n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
-  for (let i = 0; i < n; i += 4) {
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    v128.store(dx, slopeTimes(op, v128.load(x), v128.load(dy), slope));
+    v128.store(dx, slopeTimes(op, v128.load(x, 16), v128.load(dy, 16), slope), 16);
+    x += 32;
+    dy += 32;
+    dx += 32;
+  }
+  for (; i < n; i += 4) {
     v128.store(dx, slopeTimes(op, v128.load(x), v128.load(dy), slope));
     x += 16;
     dy += 16;
@@ -92,54 +108,150 @@ const GELU_CUBE: f32 = 0.044715;
   }
 }
 
-/** y = f(x) for the activation number `op`, in the order of the constants above. */
-export function activation(op: i32, n: i32, x: usize, y: usize, slope: f32): void {
-  if (op == RELU) forward(RELU, n, x, y, slope);
-  else if (op == LEAKY_RELU) forward(LEAKY_RELU, n, x, y, slope);
-  else if (op == SIGMOID) forward(SIGMOID, n, x, y, slope);
-  else if (op == TANH) forward(TANH, n, x, y, slope);
-  else if (op == SILU) forward(SILU, n, x, y, slope);
-  else if (op == GELU) forward(GELU, n, x, y, slope);
-  else forward(GELU_TANH, n, x, y, slope);
+// A function each: in one with a choice, the compiler would work out every activation and then choose.
+
+export function relu(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(RELU, n, x, y, slope);
 }
 
-/** dx = dy f'(x) */
-export function activationBackward(op: i32, n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
-  if (op == RELU) backward(RELU, n, x, dy, dx, slope);
-  else if (op == LEAKY_RELU) backward(LEAKY_RELU, n, x, dy, dx, slope);
-  else if (op == SIGMOID) backward(SIGMOID, n, x, dy, dx, slope);
-  else if (op == TANH) backward(TANH, n, x, dy, dx, slope);
-  else if (op == SILU) backward(SILU, n, x, dy, dx, slope);
-  else if (op == GELU) backward(GELU, n, x, dy, dx, slope);
-  else backward(GELU_TANH, n, x, dy, dx, slope);
+export function reluBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(RELU, n, x, dy, dx, slope);
 }
 
-/** y[m, n] += b[n], row by row: a bias. */
-export function addRows(m: i32, n: i32, y: usize, b: usize): void {
+export function leakyRelu(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(LEAKY_RELU, n, x, y, slope);
+}
+
+export function leakyReluBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(LEAKY_RELU, n, x, dy, dx, slope);
+}
+
+export function sigmoid(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(SIGMOID, n, x, y, slope);
+}
+
+export function sigmoidBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(SIGMOID, n, x, dy, dx, slope);
+}
+
+export function tanh(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(TANH, n, x, y, slope);
+}
+
+export function tanhBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(TANH, n, x, dy, dx, slope);
+}
+
+export function silu(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(SILU, n, x, y, slope);
+}
+
+export function siluBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(SILU, n, x, dy, dx, slope);
+}
+
+export function gelu(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(GELU, n, x, y, slope);
+}
+
+export function geluBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(GELU, n, x, dy, dx, slope);
+}
+
+export function geluTanh(n: i32, x: usize, y: usize, slope: f32): void {
+  forward(GELU_TANH, n, x, y, slope);
+}
+
+export function geluTanhBackward(n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
+  backward(GELU_TANH, n, x, dy, dx, slope);
+}
+
+const ADD = 0;
+const SUB = 1;
+const MUL = 2;
+const DIV = 3;
+
+@inline function combined(op: i32, a: v128, b: v128): v128 {
+  if (op == ADD) return f32x4.add(a, b);
+  if (op == SUB) return f32x4.sub(a, b);
+  if (op == MUL) return f32x4.mul(a, b);
+  return f32x4.div(a, b);
+}
+
+/** y = a + b, a - b, a b or a / b: a [m, n], and b [n] the same for each row. For m above 1, n is a multiple of 4. */
+@inline function arithmetic(op: i32, m: i32, n: i32, a: usize, b: usize, y: usize): void {
   for (let i = 0; i < m; i++) {
-    let j = 0;
-    for (; j + 4 <= n; j += 4) {
-      v128.store(y, f32x4.add(v128.load(y), v128.load(b + (<usize>j << 2))));
+    for (let j = 0; j < n; j += 4) {
+      v128.store(y, combined(op, v128.load(a), v128.load(b + (<usize>j << 2))));
+      a += 16;
       y += 16;
-    }
-    for (; j < n; j++) {
-      store<f32>(y, load<f32>(y) + load<f32>(b + (<usize>j << 2)));
-      y += 4;
     }
   }
 }
 
-/** db[n] = the sum of dy[m, n] over its rows. */
+export function add(m: i32, n: i32, a: usize, b: usize, y: usize): void {
+  arithmetic(ADD, m, n, a, b, y);
+}
+
+export function sub(m: i32, n: i32, a: usize, b: usize, y: usize): void {
+  arithmetic(SUB, m, n, a, b, y);
+}
+
+export function mul(m: i32, n: i32, a: usize, b: usize, y: usize): void {
+  arithmetic(MUL, m, n, a, b, y);
+}
+
+export function div(m: i32, n: i32, a: usize, b: usize, y: usize): void {
+  arithmetic(DIV, m, n, a, b, y);
+}
+
+/** to [d0, d1, d2, n] = from, read in rows of n whose starts lie s0, s1 and s2 elements apart: the axes in another order. */
+export function copyRows(d0: i32, d1: i32, d2: i32, n: i32, s0: i32, s1: i32, s2: i32, from: usize, to: usize): void {
+  for (let i = 0; i < d0; i++) {
+    for (let j = 0; j < d1; j++) {
+      for (let k = 0; k < d2; k++) {
+        let row = from + (<usize>(i * s0 + j * s1 + k * s2) << 2);
+        let l = 0;
+        for (; l + 4 <= n; l += 4) {
+          v128.store(to, v128.load(row));
+          to += 16;
+          row += 16;
+        }
+        for (; l < n; l++) {
+          store<f32>(to, load<f32>(row));
+          to += 4;
+          row += 4;
+        }
+      }
+    }
+  }
+}
+
+/** db[n] = the sum of dy[m, n] over its rows, four at a time. */
 export function sumRows(m: i32, n: i32, dy: usize, db: usize): void {
   memory.fill(db, 0, <usize>n << 2);
-  for (let i = 0; i < m; i++) {
+  const step = <usize>n << 2;
+  let i = 0;
+  for (; i + 4 <= m; i += 4) {
+    let to = db;
     let j = 0;
     for (; j + 4 <= n; j += 4) {
-      const to = db + (<usize>j << 2);
-      v128.store(to, f32x4.add(v128.load(to), v128.load(dy)));
+      const two = f32x4.add(v128.load(dy), v128.load(dy + step));
+      const four = f32x4.add(two, f32x4.add(v128.load(dy + 2 * step), v128.load(dy + 3 * step)));
+      v128.store(to, f32x4.add(v128.load(to), four));
+      to += 16;
       dy += 16;
     }
     for (; j < n; j++) {
+      const four = load<f32>(dy) + load<f32>(dy + step) + (load<f32>(dy + 2 * step) + load<f32>(dy + 3 * step));
+      store<f32>(to, load<f32>(to) + four);
+      to += 4;
+      dy += 4;
+    }
+    dy += 3 * step;
+  }
+  for (; i < m; i++) {
+    for (let j = 0; j < n; j++) {
       const to = db + (<usize>j << 2);
       store<f32>(to, load<f32>(to) + load<f32>(dy));
       dy += 4;

@@ -1,5 +1,5 @@
 /**
- * General matrix product: c[m, n] = alpha * op(a) op(b), or c += that.
+ * General matrix product: c[m, n] = alpha * op(a) op(b) + bias, or c += that.
  *
  * Both operands are first copied ("packed") into the order in which the innermost loop reads them, which also
  * takes care of transposes and edges: what a tile lacks is zero. The innermost loop keeps a tile of 4 x 2 vectors of c
@@ -20,6 +20,29 @@ export function gemmScratch(): i32 {
   return (MC * KC + KC * NC + MR * 8) * 8;
 }
 
+/** Where they lie. Each thread has an instance of this module, and so a place of its own. */
+let scratch: usize = 0;
+
+export function setScratch(at: usize): void {
+  scratch = at;
+}
+
+/** Four rows of four f32, a step apart, stored as four columns. */
+@inline function transpose4(from: usize, step: usize, to: usize, toStep: usize): void {
+  const r0 = v128.load(from);
+  const r1 = v128.load(from + step);
+  const r2 = v128.load(from + 2 * step);
+  const r3 = v128.load(from + 3 * step);
+  const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+  const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+  const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+  const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+  v128.store(to + toStep, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7));
+  v128.store(to + 2 * toStep, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5));
+  v128.store(to + 3 * toStep, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7));
+}
+
 /** Copies rows [i0, i0 + mc) and columns [p0, p0 + kc) of op(a) as panels of MR rows, k by k. */
 function packA<T>(trans: bool, a: usize, lda: i32, i0: i32, p0: i32, mc: i32, kc: i32, out: usize): void {
   // From one row of op(a) to the next, and from one column to the next, in bytes.
@@ -29,7 +52,22 @@ function packA<T>(trans: bool, a: usize, lda: i32, i0: i32, p0: i32, mc: i32, kc
     const rows = min(MR, mc - i);
     let from = a + <usize>(i0 + i) * rowStep + <usize>p0 * colStep;
     if (rows == MR) {
-      for (let p = 0; p < kc; p++) {
+      let p = 0;
+      if (sizeof<T>() == 4 && trans) {
+        // A row of the panel lies in a row of a.
+        for (; p < kc; p++) {
+          v128.store(out, v128.load(from));
+          out += 16;
+          from += colStep;
+        }
+      } else if (sizeof<T>() == 4) {
+        for (; p + 4 <= kc; p += 4) {
+          transpose4(from, rowStep, out, 16);
+          out += 64;
+          from += 16;
+        }
+      }
+      for (; p < kc; p++) {
         store<T>(out, load<T>(from));
         store<T>(out + sizeof<T>(), load<T>(from + rowStep));
         store<T>(out + 2 * sizeof<T>(), load<T>(from + 2 * rowStep));
@@ -66,10 +104,19 @@ function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc
       }
     } else if (columns == NR) {
       // Transposed: each column of op(b) is a contiguous row of b.
+      let done = 0;
+      if (sizeof<T>() == 4) {
+        for (; done + 4 <= kc; done += 4) {
+          const to = out + <usize>done * 32;
+          const at = from + bytes<T>(done);
+          transpose4(at, colStep, to, 32);
+          transpose4(at + 4 * colStep, colStep, to + 16, 32);
+        }
+      }
       for (let s = 0; s < NR; s++) {
-        let to = out + bytes<T>(s);
-        let at = from + <usize>s * colStep;
-        for (let p = 0; p < kc; p++) {
+        let to = out + <usize>done * 32 + bytes<T>(s);
+        let at = from + <usize>s * colStep + bytes<T>(done);
+        for (let p = done; p < kc; p++) {
           store<T>(to, load<T>(at));
           to += 32;
           at += sizeof<T>();
@@ -88,15 +135,24 @@ function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc
   }
 }
 
-@inline function put<T>(c: usize, alpha: v128, add: bool, x0: v128, x1: v128): void {
-  const y0 = v128.mul<T>(alpha, x0);
-  const y1 = v128.mul<T>(alpha, x1);
-  v128.store(c, add ? v128.add<T>(v128.load(c), y0) : y0);
-  v128.store(c, add ? v128.add<T>(v128.load(c, 16), y1) : y1, 16);
+/** c = x, or c += x; with the bias, if there is one, on top. */
+@inline function put<T>(c: usize, alpha: v128, bias: usize, add: bool, x0: v128, x1: v128): void {
+  let y0 = v128.mul<T>(alpha, x0);
+  let y1 = v128.mul<T>(alpha, x1);
+  if (bias) {
+    y0 = v128.add<T>(y0, v128.load(bias));
+    y1 = v128.add<T>(y1, v128.load(bias, 16));
+  }
+  if (add) {
+    y0 = v128.add<T>(y0, v128.load(c));
+    y1 = v128.add<T>(y1, v128.load(c, 16));
+  }
+  v128.store(c, y0);
+  v128.store(c, y1, 16);
 }
 
-/** One tile: c[6, NR] = alpha * (panel of a) (panel of b), or += that. `ldc` in bytes. */
-function tile<T>(kc: i32, alpha: T, ap: usize, bp: usize, add: bool, c: usize, ldc: usize): void {
+/** One tile: c[MR, NR] = alpha * (panel of a) (panel of b) + bias[NR], or += that. `ldc` in bytes; no bias at address 0. */
+function tile<T>(kc: i32, alpha: T, ap: usize, bp: usize, bias: usize, add: bool, c: usize, ldc: usize): void {
   const zero = v128.splat<T>(<T>0);
   let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
   let c30 = zero, c31 = zero;
@@ -119,31 +175,29 @@ function tile<T>(kc: i32, alpha: T, ap: usize, bp: usize, add: bool, c: usize, l
     bp += 32;
   }
   const scale = v128.splat<T>(alpha);
-  put<T>(c, scale, add, c00, c01);
-  put<T>(c + ldc, scale, add, c10, c11);
-  put<T>(c + 2 * ldc, scale, add, c20, c21);
-  put<T>(c + 3 * ldc, scale, add, c30, c31);
+  put<T>(c, scale, bias, add, c00, c01);
+  put<T>(c + ldc, scale, bias, add, c10, c11);
+  put<T>(c + 2 * ldc, scale, bias, add, c20, c21);
+  put<T>(c + 3 * ldc, scale, bias, add, c30, c31);
 }
 
 /**
- * c[m, n] = alpha * op(a)[m, k] op(b)[k, n], added to c when `add`. Row-major; `lda`, `ldb`, `ldc` are the elements from
- * one stored row to the next, so a head's slice of a wider matrix is an operand like any other.
+ * c[m, n] = alpha * op(a)[m, k] op(b)[k, n] + bias[n], added to c when `add`. Row-major; `lda`, `ldb`, `ldc` are the
+ * elements from one stored row to the next, so a head's slice of a wider matrix is an operand like any other. A bias at
+ * address 0 is none.
  */
 export function gemm<T>(
   transA: bool, transB: bool, m: i32, n: i32, k: i32, alpha: T,
-  a: usize, lda: i32, b: usize, ldb: i32, add: bool, c: usize, ldc: i32, scratch: usize,
+  a: usize, lda: i32, b: usize, ldb: i32, bias: usize, add: bool, c: usize, ldc: i32,
 ): void {
   const NR: i32 = 32 / sizeof<T>();
   const packedA = scratch;
   const packedB = packedA + bytes<T>(MC * KC);
   const edge = packedB + bytes<T>(KC * NC);
-  if (k == 0 && !add) {
-    for (let i = 0; i < m; i++) memory.fill(c + bytes<T>(i * ldc), 0, bytes<T>(n));
-    return;
-  }
   for (let j0 = 0; j0 < n; j0 += NC) {
     const nc = min(NC, n - j0);
-    for (let p0 = 0; p0 < k; p0 += KC) {
+    // Even without a single k there is one round: it writes zeros, and the bias.
+    for (let p0 = 0; p0 < max(k, 1); p0 += KC) {
       const kc = min(KC, k - p0);
       const adds = add || p0 > 0;
       packB<T>(transB, b, ldb, p0, j0, kc, nc, packedB);
@@ -153,18 +207,20 @@ export function gemm<T>(
         for (let j = 0; j < nc; j += NR) {
           const bp = packedB + bytes<T>(j * kc);
           const columns = min(NR, nc - j);
+          const shift: usize = bias && p0 == 0 ? bias + bytes<T>(j0 + j) : 0;
           for (let i = 0; i < mc; i += MR) {
             const ap = packedA + bytes<T>(i * kc);
             const rows = min(MR, mc - i);
             const to = c + bytes<T>((i0 + i) * ldc + j0 + j);
             if (rows == MR && columns == NR) {
-              tile<T>(kc, alpha, ap, bp, adds, to, bytes<T>(ldc));
+              tile<T>(kc, alpha, ap, bp, shift, adds, to, bytes<T>(ldc));
             } else {
-              tile<T>(kc, alpha, ap, bp, false, edge, 32);
+              tile<T>(kc, alpha, ap, bp, 0, false, edge, 32);
               for (let r = 0; r < rows; r++) {
                 for (let s = 0; s < columns; s++) {
                   const at = to + bytes<T>(r * ldc + s);
-                  const x = load<T>(edge + <usize>r * 32 + bytes<T>(s));
+                  let x = load<T>(edge + <usize>r * 32 + bytes<T>(s));
+                  if (shift) x += load<T>(shift + bytes<T>(s));
                   store<T>(at, adds ? load<T>(at) + x : x);
                 }
               }

@@ -2,7 +2,7 @@
 
 import { exp4, f32s, fma, max4, sum4 } from "./vector";
 
-@inline function exp1(x: f32): f32 {
+function exp1(x: f32): f32 {
   return f32x4.extract_lane(exp4(f32s(x)), 0);
 }
 
@@ -10,30 +10,81 @@ import { exp4, f32s, fma, max4, sum4 } from "./vector";
   return p + (<usize>j << 2);
 }
 
-/** The greatest of n numbers; NaN if one is NaN. */
+// Sums and maxima run in four vectors at once: one alone would wait for itself at every step.
+
+/** The greatest of n numbers. A NaN may be lost: whatever sums over the row finds it again. */
 function rowMax(n: i32, x: usize): f32 {
+  let m0 = f32s(-Infinity), m1 = m0, m2 = m0, m3 = m0;
   let j = 0;
-  let top: f32 = -Infinity;
-  if (n >= 4) {
-    let v = v128.load(x);
-    for (j = 4; j + 4 <= n; j += 4) v = f32x4.max(v, v128.load(at(x, j)));
-    top = max4(v);
+  for (; j + 16 <= n; j += 16) {
+    const from = at(x, j);
+    m0 = f32x4.pmax(m0, v128.load(from));
+    m1 = f32x4.pmax(m1, v128.load(from, 16));
+    m2 = f32x4.pmax(m2, v128.load(from, 32));
+    m3 = f32x4.pmax(m3, v128.load(from, 48));
   }
+  for (; j + 4 <= n; j += 4) m0 = f32x4.pmax(m0, v128.load(at(x, j)));
+  let top = max4(f32x4.pmax(f32x4.pmax(m0, m1), f32x4.pmax(m2, m3)));
   for (; j < n; j++) top = max<f32>(top, load<f32>(at(x, j)));
   return top;
+}
+
+/** The sum of n numbers. */
+function rowSum(n: i32, x: usize): f32 {
+  let s0 = f32s(0), s1 = s0, s2 = s0, s3 = s0;
+  let j = 0;
+  for (; j + 16 <= n; j += 16) {
+    const from = at(x, j);
+    s0 = f32x4.add(s0, v128.load(from));
+    s1 = f32x4.add(s1, v128.load(from, 16));
+    s2 = f32x4.add(s2, v128.load(from, 32));
+    s3 = f32x4.add(s3, v128.load(from, 48));
+  }
+  for (; j + 4 <= n; j += 4) s0 = f32x4.add(s0, v128.load(at(x, j)));
+  let sum = sum4(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+  for (; j < n; j++) sum += load<f32>(at(x, j));
+  return sum;
+}
+
+@inline function square(x: v128): v128 {
+  return f32x4.mul(x, x);
+}
+
+/** The sum of (x - mean)^2 over n numbers. */
+function squaresAround(mean: f32, n: i32, x: usize): f32 {
+  const mu = f32s(mean);
+  let s0 = f32s(0), s1 = s0, s2 = s0, s3 = s0;
+  let j = 0;
+  for (; j + 16 <= n; j += 16) {
+    const from = at(x, j);
+    s0 = f32x4.add(s0, square(f32x4.sub(v128.load(from), mu)));
+    s1 = f32x4.add(s1, square(f32x4.sub(v128.load(from, 16), mu)));
+    s2 = f32x4.add(s2, square(f32x4.sub(v128.load(from, 32), mu)));
+    s3 = f32x4.add(s3, square(f32x4.sub(v128.load(from, 48), mu)));
+  }
+  for (; j + 4 <= n; j += 4) s0 = f32x4.add(s0, square(f32x4.sub(v128.load(at(x, j)), mu)));
+  let sum = sum4(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+  for (; j < n; j++) {
+    const c = load<f32>(at(x, j)) - mean;
+    sum += c * c;
+  }
+  return sum;
 }
 
 /** y = e^(x - shift) over a row; returns the sum of y. */
 function expRow(n: i32, x: usize, y: usize, shift: f32): f32 {
   const s = f32s(shift);
-  let total = f32s(0);
+  let s0 = f32s(0), s1 = s0;
   let j = 0;
-  for (; j + 4 <= n; j += 4) {
-    const e = exp4(f32x4.sub(v128.load(at(x, j)), s));
-    v128.store(at(y, j), e);
-    total = f32x4.add(total, e);
+  for (; j + 8 <= n; j += 8) {
+    const e0 = exp4(f32x4.sub(v128.load(at(x, j)), s));
+    const e1 = exp4(f32x4.sub(v128.load(at(x, j), 16), s));
+    v128.store(at(y, j), e0);
+    v128.store(at(y, j), e1, 16);
+    s0 = f32x4.add(s0, e0);
+    s1 = f32x4.add(s1, e1);
   }
-  let sum = sum4(total);
+  let sum = sum4(f32x4.add(s0, s1));
   for (; j < n; j++) {
     const e = exp1(load<f32>(at(x, j)) - shift);
     store<f32>(at(y, j), e);
@@ -49,12 +100,29 @@ function expRow(n: i32, x: usize, y: usize, shift: f32): f32 {
   for (; j < n; j++) store<f32>(at(y, j), a * load<f32>(at(y, j)));
 }
 
-/** The sum of a b over a row. */
-@inline function dotRow(n: i32, a: usize, b: usize): f32 {
-  let total = f32s(0);
+/** The sum of e^(x - shift) over a row. */
+function expSum(n: i32, x: usize, shift: f32): f32 {
+  const s = f32s(shift);
+  let s0 = f32s(0), s1 = s0;
   let j = 0;
-  for (; j + 4 <= n; j += 4) total = fma<f32>(v128.load(at(a, j)), v128.load(at(b, j)), total);
-  let sum = sum4(total);
+  for (; j + 8 <= n; j += 8) {
+    s0 = f32x4.add(s0, exp4(f32x4.sub(v128.load(at(x, j)), s)));
+    s1 = f32x4.add(s1, exp4(f32x4.sub(v128.load(at(x, j), 16), s)));
+  }
+  let sum = sum4(f32x4.add(s0, s1));
+  for (; j < n; j++) sum += exp1(load<f32>(at(x, j)) - shift);
+  return sum;
+}
+
+/** The sum of a b over a row. */
+function dotRow(n: i32, a: usize, b: usize): f32 {
+  let s0 = f32s(0), s1 = s0;
+  let j = 0;
+  for (; j + 8 <= n; j += 8) {
+    s0 = fma<f32>(v128.load(at(a, j)), v128.load(at(b, j)), s0);
+    s1 = fma<f32>(v128.load(at(a, j), 16), v128.load(at(b, j), 16), s1);
+  }
+  let sum = sum4(f32x4.add(s0, s1));
   for (; j < n; j++) sum += load<f32>(at(a, j)) * load<f32>(at(b, j));
   return sum;
 }
@@ -62,7 +130,7 @@ function expRow(n: i32, x: usize, y: usize, shift: f32): f32 {
 /** y = softmax(x) of one row, its greatest taken out first; zeros for a row that is -infinity throughout. */
 export function softmaxRow(n: i32, x: usize, y: usize): void {
   const top = rowMax(n, x);
-  if (top == -Infinity) {
+  if (top == -Infinity && rowSum(n, x) == -Infinity) {
     memory.fill(y, 0, <usize>n << 2);
     return;
   }
@@ -91,24 +159,29 @@ export function softmaxBackward(m: i32, n: i32, y: usize, dy: usize, dx: usize):
 }
 
 /**
- * Cross-entropy over logits [m, n] with class numbers targets [m]: loss [m] and p = softmax [m, n].
+ * Cross-entropy over logits [m, n] with class numbers targets [m]: loss [m]. It keeps each row's greatest logit, top [m],
+ * and 1 / sum of e^(logit - top), share [m], from which the backward has the probabilities again.
  * A row whose target is `ignored` has loss 0.
  */
-export function crossEntropy(m: i32, n: i32, logits: usize, targets: usize, ignored: i32, loss: usize, p: usize): void {
+export function crossEntropy(
+  m: i32, n: i32, logits: usize, targets: usize, ignored: i32, loss: usize, top: usize, share: usize,
+): void {
   for (let i = 0; i < m; i++) {
     const x = at(logits, i * n);
-    const y = at(p, i * n);
-    const top = rowMax(n, x);
-    const sum = expRow(n, x, y, top);
-    scaleRow(n, y, 1 / sum);
+    const greatest = rowMax(n, x);
+    const sum = expSum(n, x, greatest);
+    store<f32>(at(top, i), greatest);
+    store<f32>(at(share, i), 1 / sum);
     const target = load<i32>(at(targets, i));
     // log sum e^x - x_target, with the greatest taken out of both
-    store<f32>(at(loss, i), target == ignored ? 0 : <f32>(Math.log(<f64>sum) + <f64>top - <f64>load<f32>(at(x, target))));
+    store<f32>(at(loss, i), target == ignored ? 0 : <f32>(Math.log(<f64>sum) + <f64>greatest - <f64>load<f32>(at(x, target))));
   }
 }
 
-/** dlogits = (p - onehot(target)) scale[row]; scale [m] is 0 where the row is ignored. */
-export function crossEntropyBackward(m: i32, n: i32, p: usize, targets: usize, ignored: i32, scale: usize, dx: usize): void {
+/** dlogits = (p - onehot(target)) scale[row] with p = share e^(logits - top), and 0 where the row is ignored. */
+export function crossEntropyBackward(
+  m: i32, n: i32, logits: usize, targets: usize, ignored: i32, top: usize, share: usize, scale: usize, dx: usize,
+): void {
   for (let i = 0; i < m; i++) {
     const to = at(dx, i * n);
     const target = load<i32>(at(targets, i));
@@ -116,11 +189,16 @@ export function crossEntropyBackward(m: i32, n: i32, p: usize, targets: usize, i
       memory.fill(to, 0, <usize>n << 2);
       continue;
     }
+    const x = at(logits, i * n);
+    const greatest = load<f32>(at(top, i));
     const s = load<f32>(at(scale, i));
-    const from = at(p, i * n);
+    const factor = s * load<f32>(at(share, i));
     let j = 0;
-    for (; j + 4 <= n; j += 4) v128.store(at(to, j), f32x4.mul(f32s(s), v128.load(at(from, j))));
-    for (; j < n; j++) store<f32>(at(to, j), s * load<f32>(at(from, j)));
+    for (; j + 8 <= n; j += 8) {
+      v128.store(at(to, j), f32x4.mul(f32s(factor), exp4(f32x4.sub(v128.load(at(x, j)), f32s(greatest)))));
+      v128.store(at(to, j), f32x4.mul(f32s(factor), exp4(f32x4.sub(v128.load(at(x, j), 16), f32s(greatest)))), 16);
+    }
+    for (; j < n; j++) store<f32>(at(to, j), factor * exp1(load<f32>(at(x, j)) - greatest));
     const hit = at(to, target);
     store<f32>(hit, load<f32>(hit) - s);
   }
@@ -131,24 +209,10 @@ export function layerNorm(m: i32, d: i32, eps: f32, x: usize, gamma: usize, beta
   for (let i = 0; i < m; i++) {
     const from = at(x, i * d);
     const to = at(y, i * d);
-    let total = f32s(0);
+    const mu = rowSum(d, from) / <f32>d;
+    const r: f32 = 1 / sqrt<f32>(squaresAround(mu, d, from) / <f32>d + eps);
     let j = 0;
-    for (; j + 4 <= d; j += 4) total = f32x4.add(total, v128.load(at(from, j)));
-    let sum = sum4(total);
-    for (; j < d; j++) sum += load<f32>(at(from, j));
-    const mu = sum / <f32>d;
-    let squares = f32s(0);
-    for (j = 0; j + 4 <= d; j += 4) {
-      const c = f32x4.sub(v128.load(at(from, j)), f32s(mu));
-      squares = fma<f32>(c, c, squares);
-    }
-    let variance = sum4(squares);
-    for (; j < d; j++) {
-      const c = load<f32>(at(from, j)) - mu;
-      variance += c * c;
-    }
-    const r: f32 = 1 / sqrt<f32>(variance / <f32>d + eps);
-    for (j = 0; j + 4 <= d; j += 4) {
+    for (; j + 4 <= d; j += 4) {
       const hat = f32x4.mul(f32x4.sub(v128.load(at(from, j)), f32s(mu)), f32s(r));
       v128.store(at(to, j), fma<f32>(hat, v128.load(at(gamma, j)), v128.load(at(beta, j))));
     }

@@ -20,20 +20,25 @@
   return (f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1)) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
 }
 
-/** The greatest of the four lanes; NaN if one is. */
+/** The greatest of the four lanes. */
 @inline export function max4(v: v128): f32 {
   return max(max(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)), max(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)));
 }
 
+/** Added to a number below 2^22 it leaves the nearest whole number in the lowest bits: 1.5 * 2^23. */
+const ROUNDER: f32 = 12582912;
+
 /**
  * e^x, to 2 units in the last place: e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and a polynomial for e^r
- * (the coefficients of Cephes' expf). Above 88.7 it is infinite, below -87.3 it is 0, NaN stays NaN.
+ * (the coefficients of Cephes' expf). Above 88.4 it is infinite, below -87.3 it is 0, NaN stays NaN.
  */
-export function exp4(x: v128): v128 {
-  const n = f32x4.nearest(f32x4.mul(x, f32s(1.44269504)));
+@inline export function exp4(given: v128): v128 {
+  const x = f32x4.pmin(given, f32s(88.7));
+  const rounded = fma<f32>(x, f32s(1.44269504), f32s(ROUNDER));
+  const n = f32x4.sub(rounded, f32s(ROUNDER));
   // ln 2 in two parts, so that the subtraction loses nothing.
   let r = f32x4.sub(x, f32x4.mul(n, f32s(0.693359375)));
-  r = f32x4.sub(r, f32x4.mul(n, f32s(-2.12194440e-4)));
+  r = fma<f32>(n, f32s(2.12194440e-4), r);
   let p = f32s(1.9875691500e-4);
   p = fma<f32>(p, r, f32s(1.3981999507e-3));
   p = fma<f32>(p, r, f32s(8.3334519073e-3));
@@ -41,10 +46,8 @@ export function exp4(x: v128): v128 {
   p = fma<f32>(p, r, f32s(1.6666665459e-1));
   p = fma<f32>(p, r, f32s(5.0000001201e-1));
   p = fma<f32>(p, f32x4.mul(r, r), f32x4.add(r, f32s(1)));
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
-  p = f32x4.mul(p, power);
-  p = v128.bitselect(f32s(Infinity), p, f32x4.gt(x, f32s(88.7)));
-  return v128.bitselect(f32s(0), p, f32x4.lt(x, f32s(-87.3)));
+  const power = i32x4.shl(i32x4.add(rounded, i32x4.splat(127)), 23);
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32s(-87.3)));
 }
 
 /** 1 / (1 + e^-x) */
@@ -53,7 +56,7 @@ export function exp4(x: v128): v128 {
 }
 
 /** tanh x: a polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel (the coefficients of Cephes' tanhf). */
-export function tanh4(x: v128): v128 {
+@inline export function tanh4(x: v128): v128 {
   const z = f32x4.mul(x, x);
   let p = f32s(-5.70498872745e-3);
   p = fma<f32>(p, z, f32s(2.06390887954e-2));
@@ -66,7 +69,7 @@ export function tanh4(x: v128): v128 {
 }
 
 /** The error function, to 1.5e-7 (Abramowitz and Stegun 7.1.26). */
-export function erf4(x: v128): v128 {
+@inline export function erf4(x: v128): v128 {
   const a = f32x4.abs(x);
   const t = f32x4.div(f32s(1), fma<f32>(f32s(0.3275911), a, f32s(1)));
   let p = f32s(1.061405429);

@@ -3,62 +3,16 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import {
-  attention, gelu, layerNorm, linear, multiHeadAttention, randn, relu, rng, sigmoid, silu, softmax, softmaxCrossEntropy, tanh,
-  tensor, Tensor, type AnyLayer,
+  attention, device, gelu, relu, sigmoid, silu, softmax, softmaxCrossEntropy, tanh, tensor, Tensor, tidy, WasmTensor, type AnyLayer,
 } from "../../../lib";
 import { wasm } from "../../../lib/wasm/module";
 import { expectClose } from "../layers/close";
-import { proveDevice, upstream } from "../layers/suite";
+import { proveDevice } from "../layers/suite";
+import { draw, expectSame, proveSizes } from "./sizes";
 
 proveDevice("wasm", { dtype: "float32", tolerance: 2e-4 });
 
-const random = rng(7);
-const draw = (...shape: number[]): Tensor => randn(shape, random);
-
-/** Forward and backward in float32 on wasm against float64 in plain TypeScript. */
-function expectSame(layer: AnyLayer, inputs: Record<string, Tensor>, options: object = {}, tolerance = 2e-5): void {
-  const single = Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t.dtype === "int32" ? t : t.astype("float32")]));
-  const plain = layer.forward(inputs, { ...options, device: "cpu" });
-  const there = layer.forward(single, { ...options, device: "wasm" });
-  expectClose(there.y, plain.y, tolerance, "y");
-  const dy = upstream(plain.y);
-  const expected = layer.backward(dy, plain.cache) as Record<string, Tensor>;
-  const found = layer.backward(dy.astype("float32"), there.cache) as Record<string, Tensor>;
-  for (const [name, gradient] of Object.entries(expected)) expectClose(found[name], gradient, tolerance, name);
-}
-
-describe("sizes that fill several blocks and end in the middle of one", () => {
-  it.each([[1, 1, 1], [4, 8, 8], [97, 257, 9], [101, 300, 1030], [5, 513, 3]])("linear %i x %i -> %i", (m, inner, out) => {
-    expectSame(linear, { x: draw(m, inner), W: draw(out, inner), b: draw(out) });
-  });
-
-  it("linear in float64 agrees to the last digits", () => {
-    const [x, W, dy] = [draw(33, 70), draw(21, 70), draw(33, 21)];
-    const [plain, there] = (["cpu", "wasm"] as const).map((device) => {
-      const { y, cache } = linear.forward({ x, W }, { device });
-      return { y, ...linear.backward(dy, cache) };
-    });
-    for (const name of ["y", "dx", "dW"] as const) expectClose(there[name], plain[name], 1e-13, name);
-  });
-
-  it.each([true, false])("attention over 150 tokens, causal %s", (causal) => {
-    expectSame(attention, { q: draw(2, 150, 17), k: draw(2, 150, 17), v: draw(2, 150, 5) }, { causal });
-  });
-
-  it("multi-head attention over 70 tokens", () => {
-    const C = 24;
-    expectSame(multiHeadAttention, { x: draw(2, 70, C), Wqkv: draw(3 * C, C), bqkv: draw(3 * C), Wo: draw(C, C), bo: draw(C) }, { heads: 3, causal: true }, 1e-4);
-  });
-
-  it.each([1, 3, 7, 1025])("layer norm and softmax over rows of %i", (n) => {
-    expectSame(softmax, { x: draw(5, n) });
-    if (n > 1) expectSame(layerNorm, { x: draw(5, n), gamma: draw(n), beta: draw(n) });
-  });
-
-  it.each([relu, sigmoid, tanh, gelu, silu])("$name from -30 to 30", (layer) => {
-    expectSame(layer, { x: tensor(Array.from({ length: 601 }, (_, i) => (i - 300) / 10)) });
-  });
-});
+proveSizes();
 
 describe("extremes", () => {
   it("gives zeros for a row that is masked throughout", () => {
@@ -94,11 +48,74 @@ describe("memory", () => {
     expect(y.data.slice().buffer).not.toBe(wasm().memory.memory.buffer);
   });
 
-  it("is flat over 10,000 steps, and still right when it is full and nothing was collected", () => {
-    const out = execFileSync(process.execPath, ["--expose-gc", "-r", "ts-node/register/transpile-only", path.join(__dirname, "soak.ts")], { encoding: "utf8" });
-    const { peak, after, full } = JSON.parse(out) as { peak: number; after: number; full: number };
+  it("adds, broadcasts and reorders as plain tensors do", () => {
+    const [a, b, row, odd] = [draw(2, 3, 4, 8), draw(2, 3, 4, 8), draw(4, 8), draw(3)].map((t) => t.astype("float32"));
+    const there = WasmTensor.from(a);
+    for (const op of ["add", "sub", "mul", "div"] as const) {
+      expectClose(there[op](b), a[op](b), 0, "numbers");
+      expectClose(there[op](row), a[op](row), 0, "numbers");
+      expectClose(there[op](2), a[op](2), 0, "numbers");
+    }
+    expectClose(WasmTensor.from(odd).add(odd), odd.add(odd), 0, "numbers");
+    expectClose(WasmTensor.from(a.slice(0, 0)).add(b.slice(0, 0)), a.slice(0, 0), 0, "numbers");
+    expectClose(there.transpose([0, 2, 1, 3]), a.transpose([0, 2, 1, 3]), 0, "numbers");
+    expectClose(there.T, a.T, 0, "numbers");
+    expectClose(there.slice(1, 3, 2), a.slice(1, 3, 2), 0, "numbers");
+    expectClose(there.reshape(6, 32).row(3), a.reshape(6, 32).row(3), 0, "numbers");
+    expectClose(row.broadcastTo([3, 4, 8]), WasmTensor.from(row).broadcastTo([3, 4, 8]), 0, "numbers");
+  });
+
+  it("keeps what somebody can see, be it a tensor, a part of its numbers, or what a layer saved", () => {
+    const x = draw(64, 64).astype("float32");
+    const expected = relu.forward({ x }).y;
+    const { y } = relu.forward({ x }, { device: "wasm" });
+    const part = relu.forward({ x }, { device: "wasm" }).y.data.subarray(5, 9);
+    const { cache } = softmax.forward({ x }, { device: "wasm" });
+    wasm().memory.collect();
+    for (let i = 0; i < 20; i++) gelu.forward({ x }, { device: "wasm" });
+    expectClose(y, expected, 0, "numbers");
+    expect([...part]).toEqual([...expected.data.subarray(5, 9)]);
+    expectClose(softmax.backward(x, cache).dx, softmax.backward(x, softmax.forward({ x }).cache).dx, 1e-5, "dx");
+  });
+
+  it("gives back at the end of a tidy all that is not returned", () => {
+    const { memory } = wasm();
+    const x = draw(100, 100).astype("float32");
+    memory.collect();
+    const before = memory.used;
+    let leaked: Tensor | undefined;
+    device("wasm");
+    try {
+      const kept = tidy(() => {
+        leaked = relu.forward({ x }).y;
+        const inner = tidy(() => ({ list: [gelu.forward({ x }).y], view: silu.forward({ x }).y.data }));
+        tanh.forward({ x });
+        return inner;
+      });
+      expect(memory.used - before).toBe(2 * 4 * x.size);
+      const again = tidy(() => void relu.forward({ x }));
+      expect(again).toBeUndefined();
+      expectClose(kept.list[0], gelu.forward({ x }, { device: "cpu" }).y, 1e-5, "y");
+      expect(() => leaked!.data).toThrow("wasm: this tensor was made in a tidy(...) that has ended; return it from there to keep it");
+      expect(() => relu.forward({ x: leaked! })).toThrow("has ended");
+      expect(() => tidy(() => {
+        relu.forward({ x });
+        throw new Error("mine");
+      })).toThrow("mine");
+      expect(memory.used - before).toBe(2 * 4 * x.size);
+    } finally {
+      device("cpu");
+    }
+  });
+
+  it("is flat over 10,000 steps of a loop that never waits, and still right when it is full", () => {
+    const out = execFileSync(process.execPath, ["-r", "ts-node/register/transpile-only", path.join(__dirname, "soak.ts")], { encoding: "utf8" });
+    const { peak, inside, after, full, outside, again } = JSON.parse(out) as Record<"peak" | "inside" | "after" | "full" | "outside", number> & { again: boolean };
+    expect(inside).toBe(10_000);
+    expect(peak).toBeLessThanOrEqual(768 * 2 ** 20);
     expect(after).toBeLessThan(2 ** 20);
-    expect(peak).toBeLessThan(256 * 2 ** 20);
+    expect(outside).toBeGreaterThan(0);
     expect(full).toBe(0);
+    expect(again).toBe(true);
   }, 120_000);
 });

@@ -1,21 +1,30 @@
-/** gradbook's own times on one device, as JSON on the last line: milliseconds by case. Run by run.ts, a process a device. */
+/**
+ * gradbook's own times on one device, as JSON on the last line: milliseconds by case. Run by run.ts, a process a column.
+ * Usage: ours.ts DEVICE THREADS [relaxed]
+ */
 
 import {
-  attention, device, gpt, layerNorm, linear, mse, randn, relu, rng, softmaxCrossEntropy, tensor, useRelaxedSimd, type DeviceName, type Tensor,
+  adamW, attention, device, Gpt, gpt, layerNorm, linear, mse, randn, relu, rng, softmaxCrossEntropy, tensor, tidy, useRelaxedSimd, useThreads,
+  WasmTensor, type DeviceName, type Tensor,
 } from "../../lib";
 
-const [name, relaxed] = process.argv.slice(2) as [DeviceName, string?];
+const [name, threads, relaxed] = process.argv.slice(2) as [DeviceName, string, string?];
 if (relaxed && !useRelaxedSimd()) {
   console.log("{}");
   process.exit(0);
 }
 device(name);
+useThreads(Number(threads));
 
 const random = rng(1);
-const draw = (...shape: number[]): Tensor => randn(shape, random).astype("float32");
+/** Where the device has its tensors, as PyTorch's inputs are where it has its own. */
+const there = (t: Tensor): Tensor => (name === "wasm" ? WasmTensor.from(t) : t);
+const draw = (...shape: number[]): Tensor => there(randn(shape, random).astype("float32"));
 
 /** The best of several runs, in milliseconds: the machine's noise only adds. */
-function best(body: () => void): number {
+function best(layers: () => unknown): number {
+  // What a step made is given back after it, as PyTorch's reference counts do.
+  const body = (): void => tidy(() => void layers());
   body();
   let least = Infinity;
   const until = performance.now() + 1500;
@@ -49,9 +58,14 @@ for (const n of [256, 512, 1024]) {
   times["softmax-CE 1024x4096"] = best(() => softmaxCrossEntropy.backward(softmaxCrossEntropy.forward({ logits, targets }).cache));
 }
 {
-  const model = gpt({ vocabulary: 256, context: 128, width: 128, heads: 4, blocks: 4, activation: "geluTanh" }, random, { dtype: "float32" });
+  const config = { vocabulary: 256, context: 128, width: 128, heads: 4, blocks: 4, activation: "gelu" } as const;
+  const drawn = gpt(config, random, { dtype: "float32" });
+  const model = new Gpt(config, Object.fromEntries(Object.entries(drawn.parameters).map(([key, t]) => [key, there(t)])));
   const ids = tensor(Int32Array.from({ length: 8 * 128 }, () => random.integer(0, 256)), [8, 128]);
   times["GPT step"] = best(() => model.backward(model.forward(ids, ids).cache));
+  const gradients = model.backward(model.forward(ids, ids).cache);
+  const optimizer = adamW();
+  times["AdamW, 842,496 weights"] = best(() => optimizer.step(model.parameters, gradients));
 }
 {
   // What a notebook trains: 20 layers of 64, a batch of 32.

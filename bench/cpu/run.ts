@@ -31,12 +31,15 @@ const peer = (file: string): string => path.join(here, "peers", file);
 
 const columns: [string, Times | undefined][] = [
   ["PyTorch, 1 thread", measure("/usr/bin/python3", [pytorch, "1"], { OPENBLAS_NUM_THREADS: "1" })],
-  ["plain TypeScript", measure(process.execPath, [...tsNode, ours, "cpu"])],
-  ["wasm", measure(process.execPath, [...tsNode, ours, "wasm"])],
-  ["wasm, relaxed", measure(process.execPath, ["--experimental-wasm-relaxed-simd", ...tsNode, ours, "wasm", "relaxed"])],
+  ["plain TypeScript", measure(process.execPath, [...tsNode, ours, "cpu", "1"])],
+  ["wasm", measure(process.execPath, [...tsNode, ours, "wasm", "1"])],
+  ["wasm, relaxed", measure(process.execPath, [...tsNode, ours, "wasm", "1", "relaxed"])],
   ["tfjs-wasm", measure(process.execPath, [peer("tfjs.mjs")])],
   ["onnxruntime-node", measure(process.execPath, [peer("onnxruntime.mjs")])],
   ["jax-js wasm", measure(process.execPath, [peer("jax.mjs")])],
+  ["PyTorch, 2 threads", measure("/usr/bin/python3", [pytorch, "2"], { OPENBLAS_NUM_THREADS: "2" })],
+  ["wasm, 2 threads", measure(process.execPath, [...tsNode, ours, "wasm", "2"])],
+  ["wasm, relaxed, 2 threads", measure(process.execPath, [...tsNode, ours, "wasm", "2", "relaxed"])],
 ];
 
 const reference = columns[0][1];
@@ -44,11 +47,11 @@ const measured = columns.filter((column): column is [string, Times] => column[1]
 console.log(`${cpus()[0].model}, Node ${process.versions.node}. Milliseconds, and in brackets the ratio to PyTorch on one thread.\n`);
 console.log(`| forward + backward, float32 | ${measured.map(([name]) => name).join(" | ")} |`);
 console.log(`|---|${measured.map(() => "---").join("|")}|`);
-for (const name of Object.keys(measured[0]?.[1] ?? {})) {
+for (const name of new Set(measured.flatMap(([, times]) => Object.keys(times)))) {
   const cells = measured.map(([, times]) => {
     const t = times[name];
     if (t === undefined) return "";
-    const ratio = reference && times !== reference ? ` (${(t / reference[name]).toFixed(2)})` : "";
+    const ratio = reference?.[name] && times !== reference ? ` (${(t / reference[name]).toFixed(2)})` : "";
     return `${t < 10 ? t.toFixed(2) : t.toFixed(0)}${ratio}`;
   });
   console.log(`| ${name} | ${cells.join(" | ")} |`);

@@ -9,17 +9,18 @@ import { clearOutput, display, html, image, input, md, svg, toBundle, withOutput
 import { courseCommands, preloadLibrary } from "../preload";
 import { Interrupted } from "../../lib/interrupt";
 import { Compiler, RESULT, type Compiled } from "./compiler";
-import { complete, inspect, isComplete, type Completeness, type Completions, type Inspection } from "./complete";
+import { complete, inspect, isComplete, type Completeness, type Completions } from "./complete";
 import { CellFailure, thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
 import { History } from "./history";
 import { cancel, cancelBackground, interruptible, interruptibleIterable, Run, trackTimers, withRun } from "./interrupt";
+import type { Inspection } from "./layers";
 import { completeMagic, parseMagics, runMagic, wallTime, type MagicHost, type Magics } from "./magics";
 import { Modules } from "./modules";
 import { installRuntime, Scope } from "./runtime";
 import { loadTypeScript, saveCompileCache } from "./typescript";
 
 export type { CellError } from "./errors";
-export type { Completeness, Completion, Completions, Inspection } from "./complete";
+export type { Completeness, Completion, Completions } from "./complete";
 
 export type Outcome =
   | { status: "ok"; result?: MimeBundle; /** A text for the front end's pager. */ page?: string }

@@ -430,6 +430,9 @@ describe("complete and inspect", () => {
     expect(await ask("dropout.forward")).toMatch(/^dropout\.forward\(inputs, options\): .*\n.*\n {2}options {2}p\?: number, rng: Rng, /);
     expect(await ask("attention.differentiable")).toMatch(/^attention\.differentiable: readonly /);
 
+    const { data } = await kernel.request("inspect_request", { code: "attention", cursor_pos: 9, detail_level: 0 });
+    expect((data as Json)["text/markdown"]).toMatch(/\n\nShapes: .*\n\nSources: /);
+
     await kernel.execute(`/** Twice. */
       const twice = defineLayer({
         name: "twice", inputs: { x: "[n]", ids: "int [n]?" }, output: "[n]",

@@ -22,7 +22,8 @@ interface Layer {
   gradients: Field[];
 }
 
-const WIDTH = 90;
+/** Characters of a row of inputs or options: a completion's documentation is not much wider. */
+const WIDTH = 50;
 
 function braces(names: readonly string[]): string {
   return `{ ${names.join(", ")} }`;

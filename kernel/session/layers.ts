@@ -23,7 +23,7 @@ interface Layer {
 }
 
 /** Characters of a row of inputs or options: a completion's documentation is not much wider. */
-const WIDTH = 50;
+const WIDTH = 43;
 
 function braces(names: readonly string[]): string {
   return `{ ${names.join(", ")} }`;

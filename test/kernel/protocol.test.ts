@@ -416,12 +416,12 @@ describe("complete and inspect", () => {
   test("a layer is explained by its inputs, its options and its formula", async () => {
     const ask = async (code: string): Promise<string> =>
       ((await kernel.request("inspect_request", { code, cursor_pos: code.length, detail_level: 0 })).data as Json)["text/plain"] as string;
-    const [inputs, options] = ["  inputs   q [..., T, d], k [..., S, d], v [..., S, dv]", "  options  causal?: boolean, mask?: Tensor, frozen?, device?"];
+    const rows = ["  inputs   q [..., T, d], k [..., S, d], v [..., S, dv]", "  options  causal?: boolean, mask?: Tensor, frozen?,", "           device?"];
     const calls = ["  forward(inputs, options?): { y, cache }", "  backward(dy, cache): { dq, dk, dv }"];
-    expect((await ask("attention")).split("\n").slice(0, 5)).toEqual(["const attention: Layer", ...calls, inputs, options]);
+    expect((await ask("attention")).split("\n").slice(0, 6)).toEqual(["const attention: Layer", ...calls, ...rows]);
     for (const code of ["attention.forward", "attention.forward(", "import * as gb from 'gradbook'; gb.attention.forward"]) {
       const text = await ask(code);
-      expect(text.split("\n").slice(0, 3)).toEqual(["attention.forward(inputs, options?): { y, cache }", inputs, options]);
+      expect(text.split("\n").slice(0, 4)).toEqual(["attention.forward(inputs, options?): { y, cache }", ...rows]);
       expect(text).toContain("Works out y");
       expect(text).toContain("P = softmax(S)");
     }

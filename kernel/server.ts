@@ -1,4 +1,5 @@
 /** Jupyter requests to the session and its answers back: the only place that knows both. */
+import { constants } from "node:os";
 import { Batch, captureStreams, currentOutput, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
 import { Interrupted } from "../lib/interrupt";
 import { Comms } from "./comms";
@@ -197,7 +198,8 @@ export class Server {
           found: true,
           data: {
             "text/plain": documentation ? `${signature}\n\n${documentation}` : signature,
-            "text/markdown": `\`\`\`typescript\n${signature}\n\`\`\`\n\n${documentation}`,
+            // A line of sources below one of shapes is no paragraph of its own in Markdown.
+            "text/markdown": `\`\`\`typescript\n${signature}\n\`\`\`\n\n${documentation.replace(/\n(?=Sources?: )/g, "\n\n")}`,
           },
           metadata: {},
         };
@@ -290,6 +292,14 @@ export class Server {
     process.on("unhandledRejection", (error) => process.stderr.write(`Uncaught (in promise) ${this.session.describeUncaught(error)}\n`));
     // The socket thread raises it for a cell's synchronous part; anywhere else it is only a wish to stop.
     process.on("SIGINT", () => this.interrupt());
+    // Node keeps a signal that comes at the very end of a cell, as one to itself can, and ends the next cell with it.
+    const kill = process.kill.bind(process);
+    process.kill = (pid, signal) => {
+      if (pid !== process.pid || signal !== "SIGINT" && signal !== constants.signals.SIGINT) return kill(pid, signal);
+      this.interrupt();
+      if (Atomics.load(this.wire.flags, RUNNING) !== 0) Atomics.store(this.wire.flags, STOP, 1);
+      return true;
+    };
   }
 }
 

@@ -3,8 +3,10 @@
     python3 measure.py '{"argv": [...], "language": "typescript", "skip": ["print_20000"]}'
 
 Prints one JSON object: milliseconds, except rss_mb (the process after its first cells, idle), write_ns, and the growths
-(what the last of 200 cells costs, over what the 20th does).
+(what the last of 200 cells costs, over what the 20th does), each in the time that passes and, as _cpu, in the processor
+time of the kernel's threads, which other work on the machine hardly changes.
 """
+import glob
 import json
 import os
 import statistics
@@ -56,16 +58,18 @@ def rss():
 result = {}
 
 
-def figure(name, measured):
-    """Adds one figure; null, and a line on stderr, when this kernel cannot give it within the time."""
-    if name in spec["skip"]:
+def figure(names, measured):
+    """Adds a figure, or some that are measured together; null, and a line on stderr, when this kernel cannot give it in time."""
+    names = names.split()
+    if names[0] in spec["skip"]:
         return
     try:
-        result[name] = measured()
+        values = measured()
     except Exception as error:
-        result[name] = None
-        print("%s: no answer (%s)" % (name, type(error).__name__), file=sys.stderr)
+        values = (None,) * len(names)
+        print("%s: no answer (%s)" % (names[0], type(error).__name__), file=sys.stderr)
         settle()
+    result.update(zip(names, values if isinstance(values, tuple) else (values,)))
 
 
 def settle():
@@ -106,13 +110,31 @@ def declarations(i):
             "class C%d implements I%d { constructor(readonly n: number) {} }\nconst r%d: number = %s" % (i, i, i, i, i, i, uses))
 
 
-def growth(cell):
+def cpu():
+    """Processor time of all threads so far, in milliseconds."""
+    total = 0
+    for file in glob.glob("/proc/%d/task/*/schedstat" % process.pid):
+        with open(file) as stat:
+            total += int(stat.read().split()[0])
+    return total / 1e6
+
+
+def last_over_first(times):
     """From a line through the cells after the 20th: its slope is the median of the slopes between any two (Theil and Sen)."""
-    times = [run(cell(i)) for i in range(200)][20:]
+    times = times[20:]
     pairs = [(i, j) for j in range(len(times)) for i in range(j)]
-    slope = statistics.median((times[j] - times[i]) / (j - i) for i, j in pairs)
-    first = statistics.median(time - slope * i for i, time in enumerate(times))
-    return (first + slope * (len(times) - 1)) / first
+    step = statistics.median((times[j] - times[i]) / (j - i) for i, j in pairs)
+    first = statistics.median(time - step * i for i, time in enumerate(times))
+    return (first + step * (len(times) - 1)) / first
+
+
+def growth(cell):
+    """In the time that passes, and in processor time, where what a kernel does after its answer counts for that cell."""
+    passed, used = [], [cpu()]
+    for i in range(200):
+        passed.append(run(cell(i)))
+        used.append(cpu())
+    return last_over_first(passed), last_over_first([after - before for before, after in zip(used, used[1:])])
 
 
 def write_ns():
@@ -129,8 +151,8 @@ try:
     figure("rss_mb", idle_memory)
     figure("trivial", lambda: statistics.median(run("1 + %d" % i) for i in range(30)))
     figure("fifty_lines", lambda: statistics.median(run(fifty(seed)) for seed in range(5)))
-    figure("growth", lambda: growth(lambda i: ("x%d = %d" if python else "let x%d = %d") % (i, i)))
-    figure("growth_declared", lambda: growth(declarations))
+    figure("growth growth_cpu", lambda: growth(lambda i: ("x%d = %d" if python else "let x%d = %d") % (i, i)))
+    figure("growth_declared growth_declared_cpu", lambda: growth(declarations))
     if not python:
         figure("write_ns", write_ns)
     # Last, since tslab loses the end of such a cell, its idle status with it.

@@ -25,6 +25,8 @@ export interface CellFacts {
   awaits: boolean;
   /** `declare global` or `declare module "m"`. */
   augments: boolean;
+  /** Each such "m". */
+  augmented: string[];
 }
 
 /** A cell is a module: in a script, `await (x)` would be a call. */
@@ -46,6 +48,7 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
   const typedImports: string[] = [];
   let awaits = false;
   let augments = false;
+  const augmented: string[] = [];
 
   const declare = (name: string, fact: Declared): void => {
     const known = declared.get(name);
@@ -79,6 +82,7 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
       || ts.isModuleDeclaration(statement)) {
       if (ts.isModuleDeclaration(statement) && (ts.isStringLiteral(statement.name) || statement.flags & ts.NodeFlags.GlobalAugmentation)) {
         augments = true;
+        if (ts.isStringLiteral(statement.name)) augmented.push(statement.name.text);
       } else if (statement.name && ts.isIdentifier(statement.name)) {
         declare(statement.name.text, { assignable: false, value: true });
         if (isExport(statement)) exported.add(statement.name.text);
@@ -152,5 +156,5 @@ export function analyze(ts: TypeScript, code: string): CellFacts {
     visit(statement, false);
   }
   const unexported = [...declared.keys()].filter((name) => !exported.has(name));
-  return { declared, unexported, mentioned, imports, typedImports, awaits, augments };
+  return { declared, unexported, mentioned, imports, typedImports: [...typedImports, ...augmented], awaits, augments, augmented };
 }

@@ -5,12 +5,12 @@
  */
 import path from "node:path";
 import type ts from "typescript";
-import { analyze, type CellFacts } from "./analyze";
-import { CellLibrary, type CellName, type OpenCell } from "./library";
+import { analyze, type CellFacts, type Declared } from "./analyze";
+import { CellLibrary, type OpenCell } from "./library";
 import { looksLikeMagic } from "./magics";
 import { packageOf } from "./modules";
 import { globalName, isNative } from "./names";
-import { cellTransformer, RESULT, type Renaming } from "./transform";
+import { cellTransformer, type Renaming } from "./transform";
 import { SourcePositions } from "./positions";
 
 type TypeScript = typeof ts;
@@ -166,8 +166,8 @@ export class Compiler {
     };
   }
 
-  private declaredNames(program: ts.Program, file: ts.SourceFile, facts: CellFacts): Map<string, CellName> {
-    const names = new Map<string, CellName>(facts.declared);
+  private declaredNames(program: ts.Program, file: ts.SourceFile, facts: CellFacts): Map<string, Declared> {
+    const names = new Map<string, Declared>(facts.declared);
     const checker = program.getTypeChecker();
     const symbol = checker.getSymbolAtLocation(file);
     // `export * from "m"` declares names that only the checker knows.
@@ -184,7 +184,7 @@ export class Compiler {
     const [line] = file.text.slice(file.text.lastIndexOf("\n", start - 1) + 1).split("\n", 1);
     if (looksLikeMagic(line)) return " A magic stands above the cell's first line of code.";
     const [, name] = /^["']([^."'/][^"']*)["']/.exec(file.text.slice(start)) ?? [];
-    return code === MODULE_NOT_FOUND && name ? ` If it is a package: %npm install ${packageOf(name)}` : "";
+    return MODULE_NOT_FOUND.has(code) && name ? ` If it is a package: %npm install ${packageOf(name)}` : "";
   }
 
   private diagnose(program: ts.Program, cell: ts.SourceFile, start: number, code: string): Diagnostic[] {
@@ -221,7 +221,8 @@ export class Compiler {
 
 /** "Could not find a declaration file for module": a package without types is of type any here. */
 const UNTYPED_MODULE = 7016;
-const MODULE_NOT_FOUND = 2307;
+/** In an import, in `declare module`. */
+const MODULE_NOT_FOUND = new Set([2307, 2664]);
 
 /** A registry that keeps the files it has parsed: a library file that this cell does not need, the next one may. */
 function keepingRegistry(ts: TypeScript): ts.DocumentRegistry {
@@ -236,5 +237,3 @@ function keepingRegistry(ts: TypeScript): ts.DocumentRegistry {
   };
   return registry;
 }
-
-export { RESULT };

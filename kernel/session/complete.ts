@@ -2,6 +2,7 @@
 import type ts from "typescript";
 import { parseCell } from "./analyze";
 import type { Compiler } from "./compiler";
+import { LayerExplainer, type Inspection } from "./layers";
 
 export interface Completion {
   text: string;
@@ -57,6 +58,7 @@ export function complete(compiler: Compiler, code: string, offset: number): Comp
     .filter(({ name, kind }) => !/^(?:\$gradbook|__cell_)/.test(name) && kind !== "warning" && rank(name, prefix) <= best)
     .sort((a, b) => rank(a.name, prefix) - rank(b.name, prefix) || a.sortText.localeCompare(b.sortText) || (a.name < b.name ? -1 : 1))
     .slice(0, MAX_ITEMS);
+  const layers = layersIn(compiler, service, file);
   const items = entries.map((entry, i): Completion => {
     const item: Completion = { text: entry.name, type: KINDS[entry.kind] ?? entry.kind };
     const details = i < DETAILED_ITEMS
@@ -67,22 +69,26 @@ export function complete(compiler: Compiler, code: string, offset: number): Comp
       item.signature = readable(item.signature);
       const documentation = join(details.documentation);
       if (documentation) item.documentation = documentation;
+      if (/\bLayer</.test(item.signature)) Object.assign(item, layers.candidate(start + from, entry.name));
     }
     return item;
   });
   return { start: from, end, items };
 }
 
-export interface Inspection {
-  signature: string;
-  documentation: string;
+function layersIn({ ts }: Compiler, service: ts.LanguageService, file: string): LayerExplainer {
+  const program = service.getProgram()!;
+  return new LayerExplainer(ts, program, program.getSourceFile(file)!);
 }
 
 /** The symbol at `offset`, or, within a call's parentheses, the function that is called. */
 export function inspect(compiler: Compiler, code: string, offset: number): Inspection | undefined {
   const { service, file, position } = compiler.at(code, offset);
   const info = service.getQuickInfoAtPosition(file, position) ?? (position > 0 ? service.getQuickInfoAtPosition(file, position - 1) : undefined);
+  const layers = layersIn(compiler, service, file);
   if (info && info.kind !== "") {
+    const layer = layers.at(info.textSpan.start);
+    if (layer) return layer;
     const tags = (info.tags ?? []).map(({ name, text }) => {
       const words = join(text);
       const [, param, rest] = name === "param" ? /^(\S+)\s*([\s\S]*)$/.exec(words) ?? [] : [];
@@ -93,6 +99,9 @@ export function inspect(compiler: Compiler, code: string, offset: number): Inspe
   const help = service.getSignatureHelpItems(file, position, undefined);
   const item = help?.items[help.selectedItemIndex];
   if (!item) return undefined;
+  // The name of what is called ends before the parenthesis.
+  const layer = layers.at(help.applicableSpan.start - 1);
+  if (layer) return layer;
   const parameters = item.parameters.map(({ displayParts }) => join(displayParts)).join(join(item.separatorDisplayParts));
   return {
     signature: join(item.prefixDisplayParts) + parameters + join(item.suffixDisplayParts),

@@ -8,18 +8,20 @@ import { createExecutor, type Executor } from "tslab/dist/executor";
 import { clearOutput, display, html, image, input, md, svg, toBundle, withOutput, type MimeBundle, type Output } from "../display";
 import { courseCommands, preloadLibrary } from "../preload";
 import { Interrupted } from "../../lib/interrupt";
-import { Compiler, RESULT, type Compiled } from "./compiler";
-import { complete, inspect, isComplete, type Completeness, type Completions, type Inspection } from "./complete";
+import { Compiler, type Compiled } from "./compiler";
+import { complete, inspect, isComplete, type Completeness, type Completions } from "./complete";
 import { CellFailure, thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
 import { History } from "./history";
 import { cancel, cancelBackground, interruptible, interruptibleIterable, Run, trackTimers, withRun } from "./interrupt";
+import type { Inspection } from "./layers";
 import { completeMagic, parseMagics, runMagic, wallTime, type MagicHost, type Magics } from "./magics";
 import { Modules } from "./modules";
 import { installRuntime, Scope } from "./runtime";
+import { RESULT } from "./transform";
 import { loadTypeScript, saveCompileCache } from "./typescript";
 
 export type { CellError } from "./errors";
-export type { Completeness, Completion, Completions, Inspection } from "./complete";
+export type { Completeness, Completion, Completions } from "./complete";
 
 export type Outcome =
   | { status: "ok"; result?: MimeBundle; /** A text for the front end's pager. */ page?: string }
@@ -105,11 +107,12 @@ export class Session {
     for (const [name, value] of Object.entries(names)) this.scope.preload(name, () => value);
   }
 
-  /** Compiles an empty cell and loads the library, so that the first real cell does not have to wait. */
+  /** Compiles a cell that nobody sees, so that the first real one does not have to wait. */
   warmUp(): void {
     this.compiler.compile("const warm = [1].map((x) => x + 1); warm", { sourceName: "warm" });
   }
 
+  /** Loads what a cell would load when it first uses a name of the library. */
   loadLibrary(): void {
     this.library.load();
   }

@@ -8,9 +8,7 @@ import { preloaded } from "../preload";
 
 type TypeScript = typeof ts;
 
-export type CellName = Declared;
-
-interface Known extends CellName {
+interface Known extends Declared {
   /** Module name, relative to the notebook's folder, of the cell that declared it. */
   module: string;
 }
@@ -73,7 +71,8 @@ export class CellLibrary {
       else imports.set(module, [name]);
     }
     for (const [module, names] of imports) prelude.push(`import { ${names.join(", ")} } from "${module}";`);
-    for (const module of this.augmentations) prelude.push(`import "${module}";`);
+    // TypeScript finds what a cell adds to only where it is imported as well; an import of this kind may find nothing.
+    for (const module of [...this.augmentations, ...facts.augmented]) prelude.push(`import ${JSON.stringify(module)};`);
     const before = `${prelude.join(" ")}\n`;
     // A semicolon would turn the student's last expression into two statements; a line break ends it just as well.
     const after = `\nexport { ${facts.unexported.join(", ")} };\n`;
@@ -98,7 +97,7 @@ export class CellLibrary {
   }
 
   /** Remembers the declarations of a cell that has run. */
-  keep(names: Map<string, CellName>, text: string, extension: ".ts" | ".d.ts", { augments }: CellFacts): void {
+  keep(names: Map<string, Declared>, text: string, extension: ".ts" | ".d.ts", { augments }: CellFacts): void {
     if (names.size === 0 && !augments) return;
     const module = `./__cell_${++this.cells}`;
     this.kept.set(this.inFolder(`${module}${extension}`), text);
@@ -106,7 +105,7 @@ export class CellLibrary {
     for (const [name, fact] of names) this.known.set(name, { ...fact, module });
   }
 
-  names(): [string, CellName][] {
+  names(): [string, Declared][] {
     return [...this.known];
   }
 

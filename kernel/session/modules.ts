@@ -43,7 +43,6 @@ export class Modules {
     this.meta = { url: pathToFileURL(filename).href, dirname: folder, filename };
   }
 
-
   /** A module with ES module semantics: a CommonJS one gets its exports as `default`. */
   readonly module = (name: string): unknown => {
     const exports: unknown = this.require(name);

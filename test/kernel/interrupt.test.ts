@@ -75,6 +75,16 @@ test("an interrupt of an idle kernel ends background timers and hurts nothing", 
   expect((await kernel.execute("let turns = 0; for (let i = 0; i < 10; i++) turns++; turns")).result).toBe("10");
 });
 
+test("a cell that interrupts itself ends itself, not the next one", async () => {
+  const itself = "process.kill(process.pid, 'SIGINT')";
+  for (let i = 0; i < 3; i++) {
+    expect((await kernel.execute(`${itself}; 'ended'`)).result).toBe("'ended'");
+    expect((await kernel.execute("const began = Date.now(); while (Date.now() - began < 100); 'whole'")).result).toBe("'whole'");
+  }
+  expect((await kernel.execute(`${itself}; while (true);`)).error!.ename).toBe("KernelInterrupt");
+  expect((await kernel.execute(`setTimeout(() => ${itself}, 1); await sleep(1e8)`)).error!.ename).toBe("KernelInterrupt");
+});
+
 test("a long loop of the library listens", async () => {
   const { error } = await interrupted("const check1 = require('gradbook').checkInterrupt as () => void; await null; (() => { const spin = new Function('f', 'for (;;) f()'); spin(check1) })()");
   expect(error!.ename).toBe("KernelInterrupt");

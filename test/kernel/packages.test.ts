@@ -18,7 +18,7 @@ function esmPackage(folder: string, major: number): void {
   const entry = (file: string): object => ({ types: `./${file}.d.ts`, import: `./${file}.js` });
   write(`${folder}/package.json`, JSON.stringify({ name: "esm-typed", version: `${major}.0.0`, type: "module", exports: { ".": entry("index"), "./sub": entry("sub") } }));
   write(`${folder}/index.js`, `export const answer = ${major};\nexport default class Thing { name() { return "thing"; } }\n`);
-  write(`${folder}/index.d.ts`, `/** The major version. */\nexport declare const answer: ${major};\nexport default class Thing { name(): string }\n`);
+  write(`${folder}/index.d.ts`, `/** The major version. */\nexport declare const answer: ${major};\nexport default class Thing { name(): string }\nexport interface Plan { steps: number }\n`);
   write(`${folder}/sub.js`, "export const sub = 's';\n");
   write(`${folder}/sub.d.ts`, "export declare const sub: string;\n");
 }
@@ -41,6 +41,12 @@ test("an ES module package is usable in the next cell, with its types, completio
   const { data } = await kernel.request("inspect_request", { code: "answer", cursor_pos: 3, detail_level: 0 });
   expect((data as Record<string, string>)["text/plain"]).toContain("The major version.");
   expect((await kernel.execute("const wrong: string = answer")).error!.ename).toBe("TypeScriptError");
+});
+
+test("a cell may add to a package's types without importing it", async () => {
+  expect((await kernel.execute("declare module 'esm-typed' { interface Plan { added: string } }")).error).toBeUndefined();
+  expect((await kernel.execute("import type { Plan } from 'esm-typed'; const plan: Plan = { steps: 1, added: 'a' }; plan.added")).result).toBe("'a'");
+  expect((await kernel.execute("declare module 'not-there' { interface Plan {} }")).error!.evalue).toContain("%npm install not-there");
 });
 
 test("a package and the code that uses it may stand in one cell", async () => {

@@ -408,9 +408,46 @@ describe("complete and inspect", () => {
   });
 
   test("inspect shows no paths of this machine", async () => {
-    const { data } = await kernel.request("inspect_request", { code: "attention", cursor_pos: 4, detail_level: 0 });
+    const { data } = await kernel.request("inspect_request", { code: "const several = [attention]", cursor_pos: 8, detail_level: 0 });
     expect((data as Json)["text/plain"]).toContain("Option<boolean");
     expect((data as Json)["text/plain"]).not.toContain("import(");
+  });
+
+  test("a layer is explained by its inputs, its options and its formula", async () => {
+    const ask = async (code: string): Promise<string> =>
+      ((await kernel.request("inspect_request", { code, cursor_pos: code.length, detail_level: 0 })).data as Json)["text/plain"] as string;
+    const rows = ["  inputs   q [..., T, d], k [..., S, d], v [..., S, dv]", "  options  causal?: boolean, mask?: Tensor, frozen?,", "           device?"];
+    const calls = ["  forward(inputs, options?): { y, cache }", "  backward(dy, cache): { dq, dk, dv }"];
+    expect((await ask("attention")).split("\n").slice(0, 6)).toEqual(["const attention: Layer", ...calls, ...rows]);
+    for (const code of ["attention.forward", "attention.forward(", "import * as gb from 'gradbook'; gb.attention.forward"]) {
+      const text = await ask(code);
+      expect(text.split("\n").slice(0, 4)).toEqual(["attention.forward(inputs, options?): { y, cache }", ...rows]);
+      expect(text).toContain("Works out y");
+      expect(text).toContain("P = softmax(S)");
+    }
+    expect(await ask("softmaxCrossEntropy.backward")).toMatch(/^softmaxCrossEntropy\.backward\(dy, cache\): { dlogits }\n/);
+    expect(await ask("mse.backward")).toMatch(/^mse\.backward\(dy, cache\): { dx }\n/);
+    expect(await ask("dropout.forward")).toMatch(/^dropout\.forward\(inputs, options\): .*\n.*\n {2}options {2}p\?: number, rng: Rng, /);
+    expect(await ask("attention.differentiable")).toMatch(/^attention\.differentiable: readonly /);
+
+    const { data } = await kernel.request("inspect_request", { code: "attention", cursor_pos: 9, detail_level: 0 });
+    expect((data as Json)["text/markdown"]).toMatch(/\n\nShapes: .*\n\nSources: /);
+
+    await kernel.execute(`/** Twice. */
+      const twice = defineLayer({
+        name: "twice", inputs: { x: "[n]", ids: "int [n]?" }, output: "[n]",
+        forward: ({ x }) => ({ y: x.mul(2), saved: undefined }), backward: (dy) => ({ dx: dy.mul(2) }), jvp: ({ x: dx }) => dx.mul(2),
+      })`);
+    expect(await ask("twice")).toMatch(/^const twice: Layer\n.*\n {2}backward\(dy, cache\): { dx }\n {2}inputs {3}x \[n\], ids\? int \[n\]\n[^]*Twice\.$/);
+  });
+
+  test("a layer's completions say the same", async () => {
+    for (const [code, begin] of [["atten", "const attention: Layer\n"], ["attention.forw", "attention.forward(inputs, options?): "]]) {
+      const { metadata } = await kernel.request("complete_request", { code, cursor_pos: code.length });
+      const [{ signature, documentation }] = (metadata as { _jupyter_types_experimental: Json[] })._jupyter_types_experimental;
+      expect((signature as string).startsWith(begin)).toBe(true);
+      expect(documentation).toContain("P = softmax(S)");
+    }
   });
 
   test("inspect of nothing", async () => {

@@ -94,7 +94,7 @@ export default defineExercise({
     "dW1[i][j] = delta1[i] · x[j]: delta1.reshape(h, 1).matmul(x.reshape(1, n)). dx = W1.T.matmul(delta1).",
     "trainNetwork: store the loss, get all gradients from one call of networkBackward, and only then replace the four parameters. delta2 is b2's gradient.",
   ],
-  withholds: ["linear", "relu", "mse"],
+  withholds: ["linear", "relu", "mse", "mlp", "Mlp"],
   parts: [
     part({
       name: "forward",

@@ -48,7 +48,7 @@ export default defineExercise({
   source: "math-for-llms, section 7.3",
   minutes: 30,
   goal: "You can compute attention and its gradients in tiles with O(T) memory, and explain why one number a row is enough to do so.",
-  withholds: ["flashAttention", "attention", "multiHeadAttention"],
+  withholds: ["flashAttention", "flashAttention.forward", "attention", "multiHeadAttention"],
   hints: [
     "Outer loop over query blocks, inner loop over key blocks. m, ℓ and a belong to the query block and start anew with it.",
     "When the maximum grows from m to m', all that was summed before is too large by e^(m − m'): multiply ℓ and a with it before you add.",

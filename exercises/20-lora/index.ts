@@ -45,7 +45,7 @@ export default defineExercise({
   source: "math-for-llms, section 9.2 and exercise 7; arXiv 2512.23329, LoRA layers",
   minutes: 25,
   goal: "You can write the backward of a LoRA layer, say what it saves, and train with it.",
-  withholds: ["lora"],
+  withholds: ["lora", "loraParameters"],
   hints: [
     "Name the detour's middle: u = x Aᵀ. Then v = u Bᵀ, and y = x Wᵀ + s v. Go back through v first, then u.",
     "dv = s dy. dB = dvᵀ u, du = dv B, dA = duᵀ x.",

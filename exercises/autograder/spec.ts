@@ -122,6 +122,7 @@ export interface ExerciseSpec {
   after?: readonly Cell[];
   /**
    * Names of the library, or layers whose backward, this exercise asks students to write themselves: not to be used in an answer.
+   * Of a layer only backward and jvp are withheld; "layerNorm.forward" withholds its forward, too.
    * What differentiates by itself (`Tape`, `vjp`, `numericalGradient`, ...: withheld.ts has the list) is always withheld unless `allows` lists it.
    */
   withholds?: readonly string[];

@@ -186,8 +186,8 @@ export default defineExercise({
       entry: "trainNetwork",
       draw: (random, instance): Network & { rate: number; steps: number } => {
         const network = draw(random, instance);
-        const rate = instance === 0 ? 0.01 : 0.005 + 0.01 * random.uniform();
-        return { ...network, x: network.x.mul(0.7), rate, steps: [100, 20, 30, 10][instance % 4] };
+        const rate = instance === 1 ? 0.01 : 0.005 + 0.01 * random.uniform();
+        return { ...network, x: network.x.mul(0.7), rate, steps: [10, 100, 20][instance % 3] };
       },
       call: (student, { W1, b1, w2, b2, x, y, rate, steps }) => student(W1, b1, w2, b2, x, y, rate, steps),
       attempt: ({ rate, steps, ...network }, made) => train(network, rate, steps, made),
@@ -215,6 +215,7 @@ export default defineExercise({
       ],
       linear: [],
       noDifferences: "The result is a state after many steps; the gradients were checked in the part before.",
+      instances: 3,
     }),
   ],
   after: [

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync } from "fflate";
 import { exercises, findExercise } from "../../../exercises";
+import { pageName } from "../../../cli/grade/page";
 import { honest } from "./cheats";
 import { notebook, type TestCell } from "./notebooks";
 
@@ -34,6 +35,7 @@ interface Submission {
   score: number;
   max: number;
   isolation: string;
+  children: string;
   problems?: string[];
   exercises: { id: string; score: number; max: number; status: string; note?: string; checks: Check[] }[];
 }
@@ -194,8 +196,12 @@ describe("a class", () => {
 
   it("writes its isolation and seed into the result", () => {
     expect(JSON.parse(text)).toMatchObject({ seed: "class" });
-    for (const { isolation } of submissions.values()) expect(["bubblewrap", "permission model"]).toContain(isolation);
-    expect(stderr).toMatch(/seed class; isolation: (bubblewrap|permission model)/);
+    for (const { isolation, children } of submissions.values()) {
+      expect(["bubblewrap", "permission model"]).toContain(isolation);
+      expect(children).toBe("one an answer");
+    }
+    expect(stderr).toMatch(/seed class; isolation: (bubblewrap|permission model).*; children: one an answer\.$/m);
+    expect(readFileSync(at("html", pageName(of("right"))), "utf8")).toContain("; children: one an answer; seed class");
   });
 
   it("grades the same way from the same seed", () => {
@@ -207,8 +213,11 @@ describe("a class", () => {
   }, 60_000);
 
   it("gives the same results where the answers of a submission share a child", () => {
-    expect(gradbook("grade", at("class"), "--json", at("shared.json"), "--seed", "class", "--share-child").status).toBe(1);
-    expect(JSON.parse(readFileSync(at("shared.json"), "utf8"))).toEqual(JSON.parse(text));
+    const shared = gradbook("grade", at("class"), "--json", at("shared.json"), "--seed", "class", "--share-child");
+    expect(shared.status).toBe(1);
+    expect(shared.stderr).toMatch(/; children: one a submission\.$/m);
+    const inChildOfItsOwn = readFileSync(at("shared.json"), "utf8").replaceAll('"children": "one a submission"', '"children": "one an answer"');
+    expect(inChildOfItsOwn).toBe(text);
   }, 120_000);
 
   it("writes CSV that a spreadsheet does not run", () => {

@@ -167,5 +167,18 @@ export const command: Command = {
     "PATH... [--seed S] [--jobs N] [--timeout S] [--json F] [--csv F] [--html DIR] [--gradescope F] [--nbgrader F] [--prairielearn F] [--share-child] [--unsandboxed]",
   summary:
     "Grades notebooks, folders and zip files of submissions; each answer runs in a sandbox of its own (--share-child: one a submission, faster).",
+  options: [
+    ["--seed S", "draws the instances from S: the same seed grades the same way (random when left out, and in the result)"],
+    ["--jobs N", "so many answers, or submissions that share a child, at once (the number of cores)"],
+    ["--timeout S", "seconds an answer may take (10)"],
+    ["--json F", "writes all results as JSON"],
+    ["--csv F", "writes a line a part as CSV"],
+    ["--html DIR", "writes a page a student and an overview of the class"],
+    ["--gradescope F", "writes Gradescope's results.json; one submission only"],
+    ["--nbgrader F", "writes the table that nbgrader exports"],
+    ["--prairielearn F", "writes PrairieLearn's results.json; one submission only"],
+    ["--share-child", "runs the answers of a submission one after the other in one sandboxed child: faster"],
+    ["--unsandboxed", "grades also where no sandbox works: only for submissions that you trust"],
+  ],
   run,
 };

@@ -108,10 +108,12 @@ describe("a class", () => {
     writeFileSync(at("class", "with a folder", "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
     writeFileSync(at("class", "with a folder", "01-scalar-chain-rule.ipynb"), notebook([{ source: findExercise(1)!.solution, id: findExercise(1)!.id }]));
     const bytes = (content: string): Uint8Array => new TextEncoder().encode(content);
-    writeFileSync(at("class", "zipped.zip"), zipSync({ "work/02-jacobian-composition.ipynb": bytes(notebook([marked(honest)])) }));
+    writeFileSync(at("class", "zipped.zip"), zipSync({ "work/02-jacobian-composition.ipynb": bytes(notebook([marked(honest)])), ".dotted/a.ipynb": bytes("{}") }));
     writeFileSync(at("class", "escaping.zip"), zipSync({ "../../../escaped.ipynb": bytes(notebook([marked(honest)])) }));
     writeFileSync(at("class", "broken.zip"), "PK no zip");
     symlinkSync("/etc/passwd", at("class", "linked.ipynb"));
+    for (const folder of [".hidden", ".ipynb_checkpoints", ".empty"]) mkdirSync(at("class", folder));
+    for (const folder of [".hidden", ".ipynb_checkpoints"]) writeFileSync(at("class", folder, "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
     ({ status: code, stderr, stdout } = gradbook("grade", at("class"), ...outputs));
     if (!existsSync(at("r.json"))) throw new Error(stderr + stdout);
     text = readFileSync(at("r.json"), "utf8");
@@ -185,6 +187,9 @@ describe("a class", () => {
     const problems = of("class").problems!.join("\n");
     expect(problems).toMatch(/broken\.zip is no zip file/);
     expect(problems).toMatch(/linked\.ipynb is a link; links are not followed/);
+    expect(problems).toMatch(/\.hidden is passed over, for its name starts with a dot; rename it to have it graded/);
+    expect(problems).toMatch(/zipped\.zip\/\.dotted is passed over/);
+    expect(problems).not.toMatch(/\.ipynb_checkpoints|\.empty/);
     expect(code).toBe(1);
     expect(existsSync(at("escaped.ipynb"))).toBe(false);
   });
@@ -282,6 +287,18 @@ describe("a child that a student's answers share", () => {
     expect(graded.map(({ id: name, status }) => `${name}: ${status}`)).toEqual(["scalar-chain-rule: passed", "jacobian-composition: passed", "layer-norm: error"]);
     expect(graded[2].checks.map(({ message }) => message).join()).toMatch(/layerNorm\.backward is withheld/);
   }, 60_000);
+});
+
+describe("help", () => {
+  it("has a line for each option", () => {
+    const { stdout, status } = gradbook("grade", "--help");
+    expect(status).toBe(0);
+    for (const [option] of stdout.split("\n")[0].matchAll(/--[a-z-]+/g)) expect(stdout).toMatch(new RegExp(`^  ${option} .*\\S {2,}\\S`, "m"));
+  });
+
+  it("prints no space at the end of a line", () => {
+    expect(gradbook("help").stdout).toContain("gradbook doctor\n");
+  });
 });
 
 describe("wrong calls", () => {

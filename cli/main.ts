@@ -6,6 +6,8 @@ export interface Command {
   usage: string;
   /** One line for `gradbook help`. */
   summary: string;
+  /** Each option with what it means, in a line, for `gradbook <command> --help`. */
+  options?: [flag: string, meaning: string][];
   run(args: string[]): Promise<number>;
 }
 
@@ -21,11 +23,13 @@ const commands: Record<string, () => Promise<{ command: Command }>> = {
 /** Thrown by a command for a mistake in how it was called; its message is one sentence, and the exit code is 2. */
 export class UsageError extends Error {}
 
+const call = (name: string, { usage }: Command): string => `gradbook ${name} ${usage}`.trimEnd();
+
 async function help(): Promise<void> {
   console.log("gradbook: learn backpropagation by writing it.\n");
   for (const [name, load] of Object.entries(commands)) {
     const { command } = await load();
-    console.log(`  gradbook ${name} ${command.usage}\n      ${command.summary}`);
+    console.log(`  ${call(name, command)}\n      ${command.summary}`);
   }
 }
 
@@ -42,7 +46,9 @@ async function dispatch([name, ...args]: string[]): Promise<number> {
   if (!load) throw new UsageError(`unknown command "${name}"; the commands are ${Object.keys(commands).join(", ")}`);
   const { command } = await load();
   if (args.includes("--help") || args.includes("-h")) {
-    console.log(`gradbook ${name} ${command.usage}\n${command.summary}`);
+    const { summary, options = [] } = command;
+    const width = Math.max(0, ...options.map(([flag]) => flag.length));
+    console.log([call(name, command), summary, ...options.map(([flag, meaning]) => `  ${flag.padEnd(width)}  ${meaning}`)].join("\n"));
     return 0;
   }
   return command.run(args);

@@ -113,13 +113,13 @@ async function run(args: string[]): Promise<number> {
   }
   const target = json ?? csv ?? html ?? nbgrader ?? gradescope ?? prairielearn;
   const journal = Journal.open(target && `${target}.journal`, values.seed, randomBytes(6).toString("hex"));
-  const how = sandbox.isolation === "bubblewrap" ? "" : " (bubblewrap does not work here)";
-  console.error(`Grading ${sources.length} ${sources.length === 1 ? "submission" : "submissions"}; seed ${journal.seed}; isolation: ${sandbox.isolation}${how}, by ${sandbox.tools.join(", ")}.`);
-  if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
-
   if (sources.length > 1) compileAhead();
   const shared = values["share-child"];
   const pool = new Pool(sandbox, jobs, shared);
+  const how = sandbox.isolation === "bubblewrap" ? "" : " (bubblewrap does not work here)";
+  console.error(`Grading ${sources.length} ${sources.length === 1 ? "submission" : "submissions"}; seed ${journal.seed}; isolation: ${sandbox.isolation}${how}, by ${sandbox.tools.join(", ")}; children: ${pool.children}.`);
+  if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
+
   const stop = new AbortController();
   const onSignal = (): void => {
     stop.abort();
@@ -167,5 +167,18 @@ export const command: Command = {
     "PATH... [--seed S] [--jobs N] [--timeout S] [--json F] [--csv F] [--html DIR] [--gradescope F] [--nbgrader F] [--prairielearn F] [--share-child] [--unsandboxed]",
   summary:
     "Grades notebooks, folders and zip files of submissions; each answer runs in a sandbox of its own (--share-child: one a submission, faster).",
+  options: [
+    ["--seed S", "draws the instances from S: the same seed grades the same way (random when left out, and in the result)"],
+    ["--jobs N", "so many answers, or submissions that share a child, at once (the number of cores)"],
+    ["--timeout S", "seconds an answer may take (10)"],
+    ["--json F", "writes all results as JSON"],
+    ["--csv F", "writes a line a part as CSV"],
+    ["--html DIR", "writes a page a student and an overview of the class"],
+    ["--gradescope F", "writes Gradescope's results.json; one submission only"],
+    ["--nbgrader F", "writes the table that nbgrader exports"],
+    ["--prairielearn F", "writes PrairieLearn's results.json; one submission only"],
+    ["--share-child", "runs the answers of a submission one after the other in one sandboxed child: faster"],
+    ["--unsandboxed", "grades also where no sandbox works: only for submissions that you trust"],
+  ],
   run,
 };

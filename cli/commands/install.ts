@@ -10,6 +10,12 @@ import { UsageError, type Command } from "../main.js";
 export const command: Command = {
   usage: "[--user | --sys-prefix | --prefix DIR] [--uninstall]",
   summary: "Adds the kernel to an existing Jupyter (for you, for its Python environment, or below DIR), or takes it back.",
+  options: [
+    ["--user", "for you alone; the default"],
+    ["--sys-prefix", "for the Python environment that Jupyter runs in"],
+    ["--prefix DIR", "below DIR/share/jupyter"],
+    ["--uninstall", "takes back what was added there"],
+  ],
   run,
 };
 

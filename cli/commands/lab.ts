@@ -19,6 +19,12 @@ const PORTS_TRIED = 20;
 export const command: Command = {
   usage: "[--port N] [--no-browser] [--token T] [--cull-idle MINUTES] [DIR]",
   summary: "Opens JupyterLab on a folder (the course's notebooks, unless told otherwise).",
+  options: [
+    ["--port N", `the port to serve at; the first free one from ${FIRST_PORT} on when left out`],
+    ["--no-browser", "prints the address and opens no browser"],
+    ["--token T", "the token in the address; a random one when left out"],
+    ["--cull-idle MINUTES", "stops kernels that have done nothing for so long; never when left out"],
+  ],
   run,
 };
 

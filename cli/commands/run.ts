@@ -8,6 +8,7 @@ import { NotebookError, runNotebook } from "../../kernel/notebook.js";
 export const command: Command = {
   usage: "NOTEBOOK [--output F]",
   summary: "Runs a notebook's cells in order and writes the outputs into it, or into F. Exit code 1 when a cell fails.",
+  options: [["--output F", "writes into F and leaves the notebook as it was (also -o)"]],
   run,
 };
 

@@ -8,6 +8,7 @@ import * as gradbook from "gradbook";
 import { readEntries, type EntryText } from "../../exercises/autograder/calls";
 import { read, write } from "../../exercises/autograder/data";
 import { drive, probe, type Answer, type Task } from "../../exercises/autograder/probe";
+import { countProductsForGood } from "../../exercises/autograder/products";
 import { harden } from "./realm";
 
 export interface Job {
@@ -27,7 +28,7 @@ export interface Job {
 /** The pipe that answers go to. */
 const answers = 3;
 
-/** What the present answer must not use. No Set: a student may have changed Set.prototype. */
+/** What the present answer must not use: "jacobian", "linear.backward". No Set: a student may have changed Set.prototype. */
 let withheldNow: Record<string, true> = Object.create(null) as Record<string, true>;
 
 // A plain function, so that `new Tape()` meets it, too.
@@ -38,16 +39,20 @@ const refuse = (what: string) =>
 
 const gradbookNames: Record<string, unknown> = { ...gradbook };
 
+/** The methods of the library's objects: layers, and collections of functions such as `initializers`. */
+function methodsOf(value: unknown): [method: string, own: Function][] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).filter((entry): entry is [string, Function] => typeof entry[1] === "function");
+}
+
 /** Puts a guard into the layers themselves: whoever calls a withheld backward, by whatever way, is refused. */
 function guardLayers(): void {
   for (const [name, value] of Object.entries(gradbookNames)) {
-    if (typeof value !== "object" || value === null) continue;
-    const layer = value as Record<string, unknown>;
-    for (const method of ["backward", "jvp"]) {
-      const own = layer[method];
-      if (typeof own !== "function") continue;
-      const refused = refuse(`${name}.${method}`);
-      layer[method] = (first: unknown, second: unknown, third: unknown) => (withheldNow[name] ? refused() : own.call(layer, first, second, third));
+    for (const [method, own] of methodsOf(value)) {
+      const full = `${name}.${method}`;
+      const refused = refuse(full);
+      const guarded = (first: unknown, second: unknown, third: unknown) => (withheldNow[full] ? refused() : own.call(value, first, second, third));
+      (value as Record<string, unknown>)[method] = guarded;
     }
   }
 }
@@ -59,6 +64,8 @@ function libraryWithout(withheld: readonly string[]): Record<string, unknown> {
   for (const name of withheld) {
     withheldNow[name] = true;
     if (typeof library[name] === "function") library[name] = refuse(name);
+    // A layer's forward stays, unless it is named itself.
+    for (const [method] of methodsOf(library[name])) if (method !== "forward") withheldNow[`${name}.${method}`] = true;
   }
   return library;
 }
@@ -98,7 +105,10 @@ function reply(text: string): void {
 export async function serve(readFrame: () => Buffer): Promise<void> {
   reply("ready");
   const job = read(readFrame().toString()) as Job;
-  if (job.shared) endTimers ??= harden(gradbookNames);
+  if (job.shared && !endTimers) {
+    countProductsForGood();
+    endTimers = harden(gradbookNames);
+  }
   const { token } = job;
   const entries = readEntries(job.entries, gradbookNames);
   try {

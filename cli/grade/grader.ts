@@ -5,7 +5,7 @@ import { entryTexts } from "../../exercises/autograder/calls";
 import type { Answer as CallAnswer } from "../../exercises/autograder/probe";
 import { withheldNames } from "../../exercises/autograder/withheld";
 import { findAnswer, ParsedNotebook, tooDeep, type Answer } from "./answer";
-import type { Isolation, Outcome, Pool } from "./sandbox";
+import type { Children, Isolation, Outcome, Pool } from "./sandbox";
 import { namedExercise, type Submission } from "./submission";
 import { transpile } from "./transpile";
 
@@ -21,6 +21,7 @@ export interface GradedSubmission {
   score: number;
   max: number;
   isolation: Isolation;
+  children: Children;
   problems: string[];
   exercises: GradedExercise[];
 }

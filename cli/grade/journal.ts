@@ -3,13 +3,14 @@ import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 
 import { createHash } from "node:crypto";
 import { Report, type ExerciseResult } from "gradbook/autograder";
 import type { GradedExercise, Pending } from "./grader";
+import type { Children } from "./sandbox";
 
 const heading = "gradbook grade journal 1";
 
-/** What a result depends on: the answer, the exercise and the seed. */
-export function journalKey({ exercise, answer }: Pending, seed: string): string {
+/** What a result depends on, or says of itself: the answer, the exercise, the seed and what ran it. */
+export function journalKey({ exercise, answer }: Pending, seed: string, children: Children): string {
   const parts = exercise.parts.map(({ name, points, call, attempt, draw }) => [name, points, String(call), String(attempt), String(draw)]);
-  return createHash("sha256").update(JSON.stringify([seed, exercise.id, answer, parts])).digest("hex");
+  return createHash("sha256").update(JSON.stringify([seed, children, exercise.id, answer, parts])).digest("hex");
 }
 
 export class Journal {

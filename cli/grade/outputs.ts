@@ -18,8 +18,8 @@ export function toJson({ seed, submissions }: ClassResult): string {
     ...(note ? { note } : {}),
     checks: report.checks.map(check),
   });
-  const all = submissions.map(({ path, student, score, max, isolation, problems, exercises }) => ({
-    ...{ path, student, score, max, isolation },
+  const all = submissions.map(({ path, student, score, max, isolation, children, problems, exercises }) => ({
+    ...{ path, student, score, max, isolation, children },
     ...(problems.length ? { problems } : {}),
     exercises: exercises.map(exercise),
   }));
@@ -84,7 +84,7 @@ export function toGradescope(submission: GradedSubmission, seconds: number): str
   const result = {
     score: submission.score,
     execution_time: Math.round(seconds * 100) / 100,
-    output: [...submission.problems, `Isolation: ${submission.isolation}. Seed: ${submission.exercises[0]?.report.seed ?? "none"}.`].join("\n"),
+    output: [...submission.problems, `Isolation: ${submission.isolation}. Children: ${submission.children}. Seed: ${submission.exercises[0]?.report.seed ?? "none"}.`].join("\n"),
     output_format: "text",
     visibility: "visible",
     stdout_visibility: "hidden",

@@ -56,10 +56,10 @@ export function pageName({ student, path }: Pick<GradedSubmission, "student" | "
 const points = (score: number, max: number): string => `${Number(score.toFixed(2))} of ${max}`;
 
 function studentPage(submission: GradedSubmission, seed: string): string {
-  const { student, path, score, max, isolation, problems, exercises } = submission;
+  const { student, path, score, max, isolation, children, problems, exercises } = submission;
   const body = [
     `<p><a href="index.html">The class</a></p><h1>${escapeHtml(student)}</h1>`,
-    `<p>${points(score, max)} points. <span class="faint">${escapeHtml(path)}; isolation: ${isolation}; seed ${escapeHtml(seed)}</span></p>`,
+    `<p>${points(score, max)} points. <span class="faint">${escapeHtml(path)}; isolation: ${isolation}; children: ${children}; seed ${escapeHtml(seed)}</span></p>`,
     ...problems.map((problem) => `<p><b>!</b> ${escapeHtml(problem)}</p>`),
     ...exercises.map(({ report, note }) => `${reportHtml(report)}${note ? `<p class="faint">The answer was ${escapeHtml(note)}.</p>` : "<p></p>"}`),
   ];

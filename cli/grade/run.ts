@@ -60,6 +60,7 @@ export async function gradeAll(
           score: graded.reduce((sum, { report }) => sum + report.score, 0),
           max: graded.reduce((sum, { report }) => sum + report.max, 0),
           isolation: sandbox.isolation,
+          children: pool.children,
           problems,
           exercises: graded,
         };
@@ -67,7 +68,7 @@ export async function gradeAll(
       };
       if (left === 0) finish();
       const steps = pending.map((item, i) => async (): Promise<void> => {
-        const key = journalKey(item, seed);
+        const key = journalKey(item, seed, pool.children);
         const known = journal.find(key);
         const result = known ?? (await gradeAnswer(item, seed, pool, { seconds, differences, owner: `${at}` }));
         // A child that was stopped with us says nothing about its student.

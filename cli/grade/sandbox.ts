@@ -14,6 +14,8 @@ import { Tensor } from "gradbook";
 import type { Answer, Output } from "../../exercises/autograder/probe";
 
 export type Isolation = "bubblewrap" | "permission model" | "none";
+/** How many children run the answers of one submission. */
+export type Children = "one an answer" | "one a submission";
 
 /** How a child is started, and what that keeps from it. */
 export interface Sandbox {
@@ -369,6 +371,7 @@ export class Pool {
   /** Children that have done a job, by the submission that they go on with. */
   private readonly idle = new Map<string, Child[]>();
   private slot = 0;
+  readonly children: Children;
 
   /**
    * With `shared` the answers of one submission follow each other in one child that they cannot change (realm.ts). One that
@@ -379,6 +382,7 @@ export class Pool {
     private readonly ahead: number,
     private readonly shared = false,
   ) {
+    this.children = shared ? "one a submission" : "one an answer";
     this.fill();
   }
 

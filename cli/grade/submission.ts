@@ -39,9 +39,20 @@ interface Found {
 const wanted = (name: string): boolean => /\.(ipynb|ts)$/i.test(name) && !/\.d\.ts$/i.test(name) && !name.startsWith(".");
 const skipped = (name: string): boolean => (name.startsWith(".") && name !== "." && name !== "..") || name === "node_modules" || name === "__MACOSX";
 
+/** Folders that programs make beside notebooks. */
+const ofTools = new Set([".ipynb_checkpoints", ".git", ".vscode", ".idea", "node_modules", "__MACOSX"]);
+
+/** Says of a folder that is passed over for its name that it holds notebooks, where it does. */
+function hidden(folder: string): string[] {
+  return filesInFolder(folder, [], []).length > 0 ? [passedOver(folder)] : [];
+}
+
+const passedOver = (folder: string): string => `${folder} is passed over, for its name starts with a dot; rename it to have it graded`;
+
 /** Only listed here: each file is unpacked when it is its turn, so that a zip bomb meets the limits first. */
 function filesInZip(zip: string, problems: string[]): Found[] {
   const sizes = new Map<string, number>();
+  const dotted = new Set<string>();
   const unpack = (name: string): Buffer => {
     const content = unzipSync(readFileSync(zip), { filter: (entry) => entry.name === name })[name];
     return Buffer.from(content.buffer, content.byteOffset, content.byteLength);
@@ -50,13 +61,16 @@ function filesInZip(zip: string, problems: string[]): Found[] {
     unzipSync(readFileSync(zip), {
       filter: ({ name, originalSize }) => {
         const parts = name.split(/[\\/]/);
-        if (!parts.some(skipped) && wanted(parts.at(-1) ?? "")) sizes.set(name, originalSize);
+        if (!wanted(parts.at(-1) ?? "")) return false;
+        if (!parts.some(skipped)) sizes.set(name, originalSize);
+        else if (skipped(parts[0]) && !ofTools.has(parts[0])) dotted.add(parts[0]);
         return false;
       },
     });
   } catch (error) {
     problems.push(`${zip} is no zip file that can be read (${(error as Error).message})`);
   }
+  problems.push(...[...dotted].map((folder) => passedOver(`${zip}/${folder}`)));
   return [...sizes].map(([name, size]) => ({
     // Names only: nothing is ever written to where they point.
     parts: name.split(/[\\/]/).filter((part) => part !== "" && part !== "." && part !== ".."),
@@ -77,7 +91,11 @@ function filesInFolder(folder: string, parts: string[], problems: string[]): Fou
   }
   for (const entry of entries) {
     const file = path.join(folder, entry.name);
-    if (skipped(entry.name)) continue;
+    if (skipped(entry.name)) {
+      // A student's folder may be called so; an editor's, full of copies, is passed over in silence.
+      if (parts.length === 0 && entry.isDirectory() && !ofTools.has(entry.name)) problems.push(...hidden(file));
+      continue;
+    }
     if (entry.isDirectory()) found.push(...filesInFolder(file, [...parts, entry.name], problems));
     else if (entry.isSymbolicLink()) problems.push(`${file} is a link; links are not followed`);
     else if (!entry.isFile()) continue;

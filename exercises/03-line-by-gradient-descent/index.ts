@@ -43,6 +43,7 @@ export default defineExercise({
   source: 'llm-from-scratch, from "Backprop on a simple, scalar model" to "Adding an activation function"',
   minutes: 25,
   goal: "You can carry a residual backwards through any sequence of scalar operations, and train a line with the gradients.",
+  withholds: ["linear", "mse"],
   hints: [
     "lineBackward: call the error e = ax + b - y. The residual is the derivative of e² by e. The local derivatives are those of ax + b, by a and by b.",
     "fitLine: two loops, epochs outside, pairs inside. Take da and db from one call before you change a or b.",

@@ -94,7 +94,7 @@ export default defineExercise({
     "dW1[i][j] = delta1[i] · x[j]: delta1.reshape(h, 1).matmul(x.reshape(1, n)). dx = W1.T.matmul(delta1).",
     "trainNetwork: store the loss, get all gradients from one call of networkBackward, and only then replace the four parameters. delta2 is b2's gradient.",
   ],
-  withholds: ["linear", "relu", "mse"],
+  withholds: ["linear", "relu", "mse", "mlp", "Mlp"],
   parts: [
     part({
       name: "forward",
@@ -186,8 +186,8 @@ export default defineExercise({
       entry: "trainNetwork",
       draw: (random, instance): Network & { rate: number; steps: number } => {
         const network = draw(random, instance);
-        const rate = instance === 0 ? 0.01 : 0.005 + 0.01 * random.uniform();
-        return { ...network, x: network.x.mul(0.7), rate, steps: [100, 20, 30, 10][instance % 4] };
+        const rate = instance === 1 ? 0.01 : 0.005 + 0.01 * random.uniform();
+        return { ...network, x: network.x.mul(0.7), rate, steps: [10, 100, 20][instance % 3] };
       },
       call: (student, { W1, b1, w2, b2, x, y, rate, steps }) => student(W1, b1, w2, b2, x, y, rate, steps),
       attempt: ({ rate, steps, ...network }, made) => train(network, rate, steps, made),
@@ -215,6 +215,7 @@ export default defineExercise({
       ],
       linear: [],
       noDifferences: "The result is a state after many steps; the gradients were checked in the part before.",
+      instances: 3,
     }),
   ],
   after: [

@@ -50,7 +50,10 @@ export default defineExercise({
     "softmaxBackward: (diag(p) - p pᵀ) c = p ⊙ c - p (p · c). The number p · c is one for each row.",
     "In code: p.mul(dp.sub(p.mul(dp).sum(1, true))).",
   ],
-  withholds: ["softmax", "logSoftmax", "softmaxCrossEntropy"],
+  withholds: [
+    "softmax", "logSoftmax", "softmaxCrossEntropy", "softmaxCrossEntropy.forward", "gumbelSoftmax",
+    "softmaxScore", "softmaxFisher", "exactPolicyGradient",
+  ],
   parts: [
     part({
       name: "the loss",

@@ -58,7 +58,7 @@ export default defineExercise({
     "The two row numbers are g.mean(1, true) and g.mul(xhat).mean(1, true); the second is multiplied by xhat again.",
     "dX = (g - mean(g) - xhat ⊙ mean(g ⊙ xhat)) / s.",
   ],
-  withholds: ["layerNorm", "rmsNorm", "batchNorm"],
+  withholds: ["layerNorm", "layerNorm.forward", "rmsNorm", "batchNorm", "batchNorm.forward"],
   parts: [
     part({
       name: "forward",

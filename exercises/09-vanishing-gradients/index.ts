@@ -149,6 +149,7 @@ export default defineExercise({
   source: "math-for-llms, sections 2.4, 6.1 and 6.2, appendix F and exercise 4; handbook, section 3",
   minutes: 30,
   goal: "You can compute the gradient at every layer of a deep network, and show why sigmoids lose it and residual connections keep it.",
+  withholds: ["sigmoid", "linear", "mlp", "Mlp", "deepNet", "gradientsAlongLine", "jacobianProduct"],
   hints: [
     "scalarChain: one loop that keeps y and slope. The new y is s(w y); the slope gets the factor w · y(1 - y) with the new y.",
     "errorSignals: a loop forward that stores every z, then a loop backward from the last layer that keeps `da`, the gradient at the present layer's output.",

@@ -55,6 +55,7 @@ export default defineExercise({
   ],
   withholds: [
     "xavierNormal", "xavierUniform", "heNormal", "heUniform", "lecunNormal", "lecunUniform", "initializers", "propagateVariance",
+    "mlp", "Mlp", "deepNet",
   ],
   parts: [
     part({

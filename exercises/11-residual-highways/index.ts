@@ -56,7 +56,7 @@ export default defineExercise({
     "pathsByLength: start with [dy]. At each block, from the last to the first, compute Jᵀ times every entry before you change any.",
     "Then add the product made of entry k to entry k + 1; the last one starts a new entry.",
   ],
-  withholds: ["linear"],
+  withholds: ["linear", "tanh", "jacobianProduct"],
   parts: [
     part({
       name: "one block",

@@ -121,7 +121,7 @@ export default defineExercise({
     "trainEpoch, one update: zeroGrad once; G times loss and backward(1 / G); then clip; then step.",
     "An update's loss is the mean of G values: add up loss.value and divide by G.",
   ],
-  withholds: ["accumulate", "clipGlobalNorm", "clipPerLayer"],
+  withholds: ["accumulate", "clipGlobalNorm", "clipPerLayer", "globalNorm", "tensorNorms"],
   parts: [
     part({
       name: "clipping",

@@ -185,6 +185,7 @@ export default defineExercise({
   source: 'math-for-llms, sections 3.1 to 3.4, appendices C.2, I.1 and I.2 and common mistake 2; handbook, "Computational graphs and memory efficiency"',
   minutes: 30,
   goal: "You can build reverse-mode differentiation from a class that records operations, and say why it needs += and a topological order.",
+  withholds: ["topologicalOrder"],
   hints: [
     "Let the constructor take the parents too, and for each parent the local slope, or a function that sends the gradient back. Each operation computes its data and remembers these.",
     "Plain numbers: turn them into a Scalar first, new Scalar(number); nobody will read its grad.",

@@ -147,6 +147,7 @@ export default defineExercise({
   source: "math-for-llms, section 7.2 and exercise 5; handbook, section 4",
   minutes: 30,
   goal: "You can trade memory for compute in a backward pass, replay dropout correctly, and choose the interval.",
+  withholds: ["checkpointedBackward", "checkpointEvery", "checkpointSqrt", "checkpointRevolve", "revolveForwards", "storeAll"],
   hints: [
     "plain: an array `inputs` with inputs[l - 1] the input of layer l. Fill it going up, read it going down.",
     "checkpointed, forward: layer l reads a_{l-1}. If l - 1 is a multiple of k keep that handle, else free it once a_l exists. a_L itself is needed by nobody.",

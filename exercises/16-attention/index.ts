@@ -28,7 +28,7 @@ export default defineExercise({
   source: "math-for-llms, section 5.5 and exercise 6; arXiv 2512.23329, one attention head",
   minutes: 30,
   goal: "You can write the backward of attention from its three operations, and say why the causal mask needs no line in it.",
-  withholds: ["attention", "flashAttention", "multiHeadAttention"],
+  withholds: ["attention", "attention.forward", "flashAttention", "flashAttention.forward", "multiHeadAttention", "multiHeadAttention.forward"],
   hints: [
     "Forward: three lines. The mask is a [T, T] tensor of 0 and -Infinity that you add to S; it broadcasts over the batch.",
     "Write the forward as O = P V, P = softmax(S), S = (Q Kᵀ) / √d, and go through it from right to left. Every gradient has the shape of its tensor.",

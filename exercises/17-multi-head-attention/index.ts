@@ -49,7 +49,7 @@ export default defineExercise({
   source: "arXiv 2512.23329, multi-headed self-attention; math-for-llms, section 5.5",
   minutes: 30,
   goal: "You can read a published index-free gradient, turn it into code, and write the backward of a whole multi-head layer.",
-  withholds: ["multiHeadAttention", "attention", "flashAttention", "transformerBlock"],
+  withholds: ["multiHeadAttention", "attention", "flashAttention", "transformerBlock", "paperBackward"],
   hints: [
     "splitHeads: first give the C axis two names, [B, T, H, dh], then bring H before T.",
     "The paper's ⊖ is `x.mul(y).sum(-1, true)`; kept with length 1, it spreads by itself when you subtract it.",

@@ -1,5 +1,5 @@
 /** Exercise 18: attention in tiles, its online softmax, and a backward that recomputes P from the log-sum-exp. */
-import { Tensor, concat, randn, zeros, type Rng } from "gradbook";
+import { concat, randn, zeros, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
 import { rowSum, weights } from "../reference";
 
@@ -48,7 +48,7 @@ export default defineExercise({
   source: "math-for-llms, section 7.3",
   minutes: 30,
   goal: "You can compute attention and its gradients in tiles with O(T) memory, and explain why one number a row is enough to do so.",
-  withholds: ["flashAttention", "attention", "multiHeadAttention"],
+  withholds: ["flashAttention", "flashAttention.forward", "attention", "multiHeadAttention"],
   hints: [
     "Outer loop over query blocks, inner loop over key blocks. m, ℓ and a belong to the query block and start anew with it.",
     "When the maximum grows from m to m', all that was summed before is too large by e^(m − m'): multiply ℓ and a with it before you add.",
@@ -173,20 +173,9 @@ export default defineExercise({
       points: 4,
       entry: "flashBackward",
       draw: drawBackward,
-      call: (student, { q, k, v, o, lse, dO, block }) => {
-        const matmul = Tensor.prototype.matmul;
-        let largest = 0;
-        Tensor.prototype.matmul = function (this: Tensor, other: Tensor): Tensor {
-          const product = matmul.call(this, other);
-          largest = Math.max(largest, product.size);
-          return product;
-        };
-        try {
-          const { dv, dq, dk } = student(dO, q, k, v, o, lse, block);
-          return { dv, dq, dk, largest };
-        } finally {
-          Tensor.prototype.matmul = matmul;
-        }
+      call: (student, { q, k, v, o, lse, dO, block }, { largestProduct }) => {
+        const { value, largest } = largestProduct(() => student(dO, q, k, v, o, lse, block));
+        return { dv: value.dv, dq: value.dq, dk: value.dk, largest };
       },
       attempt: ({ q, k, v, o, lse, dO, block }, made) => {
         const T = q.shape[0];

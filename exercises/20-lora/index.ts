@@ -29,13 +29,13 @@ function backward({ x, W, A, B, alpha }: Layer, dy: Tensor, made: (m: BackwardMi
   };
 }
 
-/** A task that lies r directions away from W: exactly what LoRA can learn. */
+/** A task that lies r directions away from W: exactly what LoRA can learn. One instance takes all 200 steps. */
 function drawTask(random: Rng, instance: number) {
   const [N, m, n, r, alpha] = [[12, 6, 6, 2, 4], [16, 8, 6, 2, 3], [10, 4, 5, 1, 2], [14, 5, 7, 3, 2]][instance % 4];
   const x = randn([N, n], random);
   const W = randn([m, n], random).mul(0.5);
   const moved = W.add(randn([m, r], random).matmul(randn([r, n], random)).mul(0.4));
-  return { x, target: x.matmul(moved.T), W, A: randn([r, n], random).mul(0.4), B: zeros([m, r]), alpha, lr: 0.05, steps: instance % 4 === 0 ? 200 : 20 };
+  return { x, target: x.matmul(moved.T), W, A: randn([r, n], random).mul(0.4), B: zeros([m, r]), alpha, lr: 0.05, steps: instance === 1 ? 200 : 20 };
 }
 
 export default defineExercise({
@@ -45,7 +45,7 @@ export default defineExercise({
   source: "math-for-llms, section 9.2 and exercise 7; arXiv 2512.23329, LoRA layers",
   minutes: 25,
   goal: "You can write the backward of a LoRA layer, say what it saves, and train with it.",
-  withholds: ["lora"],
+  withholds: ["lora", "loraParameters"],
   hints: [
     "Name the detour's middle: u = x Aᵀ. Then v = u Bᵀ, and y = x Wᵀ + s v. Go back through v first, then u.",
     "dv = s dy. dB = dvᵀ u, du = dv B, dA = duᵀ x.",
@@ -147,6 +147,7 @@ export default defineExercise({
         { id: "factor-2", says: "The gradient is twice too large: the ½ of the loss cancels the 2 of the square.", hint: "d/dy ½ (y − t)² = y − t." },
       ],
       tolerance: { relative: 1e-8, absolute: 1e-11 },
+      instances: 3,
     }),
     part({
       name: "200 full steps",
@@ -179,6 +180,7 @@ export default defineExercise({
         { id: "factor-2", says: "The gradient is twice too large: the ½ of the loss cancels the 2 of the square.", hint: "d/dy ½ (y − t)² = y − t." },
       ],
       tolerance: { relative: 1e-8, absolute: 1e-11 },
+      instances: 3,
     }),
   ],
   after: [

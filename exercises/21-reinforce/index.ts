@@ -25,6 +25,7 @@ export default defineExercise({
   source: "math-for-llms, sections 2.5 and 8.3 and exercise 8 (a) to (c)",
   minutes: 25,
   goal: "You can estimate the gradient of an expectation without differentiating through the sample, and lower its variance without biasing it.",
+  withholds: ["reinforce", "exactPolicyGradient", "softmaxScore", "softmaxFisher"],
   hints: [
     "p depends on θ with slope p (1 − p), and E[L] is linear in p.",
     "estimate: the score of toss i is z_i − p, whatever the cost is. Multiply, add, divide by N.",

@@ -32,6 +32,7 @@ export default defineExercise({
   source: 'math-for-llms, sections 2.5 and 8.3, common mistake 9 and exercise 8 (d) and (e); handbook, "Custom backward functions and gradient override"',
   minutes: 20,
   goal: "You can write a straight-through backward that bypasses the rounding and nothing else, and train a quantised layer with it.",
+  withholds: ["roundStraightThrough", "roundStraightThrough.forward", "signStraightThrough", "vectorQuantize"],
   hints: [
     "quantize is four calls in a chain: div, round, clip, mul.",
     "A comparison gives a mask: `w.div(step).abs().le(n)` is 1 where |w / step| ≤ n, else 0. Multiply dwhat with it.",

@@ -67,7 +67,7 @@ export default defineExercise({
   source: 'math-for-llms, section 8.1 and common mistake 12; reference, "Gradient Flow Problems"',
   minutes: 30,
   goal: "You can unroll a recurrent network backwards, truncate it on purpose, and say why an LSTM's gradient survives where a plain one vanishes.",
-  withholds: ["rnn", "lstm", "gru"],
+  withholds: ["rnn", "lstm", "gru", "RecurrentModel", "gradientReach"],
   hints: [
     "One loop from t = T − 1 to 0. Carry `future` [B, H], zero at first: what step t + 1 sends to h_t.",
     "In the loop: g = dh_t + future, dz = g ⊙ (1 − h_t²), add to the three sums, keep dz Wx for dx, future = dz Wh. After the loop future is dh0.",

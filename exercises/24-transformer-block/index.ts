@@ -45,7 +45,7 @@ export default defineExercise({
   source: "math-for-llms, section 9.1; arXiv 2512.23329, the transformer block",
   minutes: 25,
   goal: "You can carry a gradient through a whole transformer block and know where the residual stream splits and adds it.",
-  withholds: ["transformerBlock"],
+  withholds: ["transformerBlock", "paperBackward"],
   hints: [
     "mlpBackward: contract, act, expand, in this order, each fed with the dx of the one before.",
     "blockBackward, second half first: the branch gets dy. What comes out of norm 2 is added to dy, which came along the skip. That is dr.",

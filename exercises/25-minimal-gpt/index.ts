@@ -77,7 +77,7 @@ export default defineExercise({
   source: "arXiv 2512.23329, the GPT-like network and its parameter counts; math-for-llms, sections 5.3, 5.6 and 9.1",
   minutes: 30,
   goal: "You can compute every gradient of a GPT, from the loss to the token table, and count its parameters.",
-  withholds: ["Gpt", "gpt", "gptShapes", "blockShapes", "softmaxCrossEntropy", "embedding"],
+  withholds: ["Gpt", "gpt", "gptShapes", "blockShapes", "paperForward", "paperBackward", "softmaxCrossEntropy", "softmaxScore", "embedding"],
   hints: [
     "logitsGradient: softmax over the last axis, minus oneHot(targets, V), divided by targets.flat().length.",
     "gptBackward: each layer's dx is the next one's dy. Start with linear.backward(logitsGradient(...), cache.head).",

@@ -23,6 +23,10 @@ export default defineExercise({
   source: "math-for-llms, section 10 and appendices D, I.2 and I.3; handbook, section 2",
   minutes: 30,
   goal: "You can find a silent mistake in a backward with a gradient check and recognise the usual ones by their signature.",
+  withholds: [
+    "linear", "relu", "tanh", "softmax", "logSoftmax", "softmaxCrossEntropy", "softmaxScore", "softmaxFisher", "layerNorm",
+    "attention", "flashAttention", "multiHeadAttention", "embedding", "dropout", "clipGlobalNorm", "globalNorm", "tensorNorms",
+  ],
   hints: [
     "The cell below the answer compares all twelve with finite differences. A ratio that is the same number everywhere is a missing factor; a gradient that is right in some rows only points to repeated or masked ones.",
     "1: which matrix does the gradient meet first on the way back? 2: how many times is W used? 3: compare the shape of dW with that of W. 4 and 5: at which value is the slope taken?",

@@ -79,8 +79,10 @@ function usesWithheld(exercise: Exercise, session: Session): string | undefined 
   const names = new Set(exercise.parts.flatMap(({ entry, also }) => [entry, ...(also ?? [])]));
   const source = [...names].map((name) => (session.isDefined(name) ? String(session.lookup(name)) : "")).join("\n");
   // A function is called by its name, a layer by its backward or jvp. `z.sigmoid()` is a tensor's method, and nobody's secret.
-  const library = withheldNames(exercise).filter((name) => !session.isDefined(name));
-  return library.find((name) => new RegExp(`(gradbook_\\d+\\.|(?<![\\w$.]))${name}(\\.(backward|jvp)\\s*\\(|\\)?\\s*\\()`).test(source));
+  const library = withheldNames(exercise).filter((name) => !session.isDefined(name.split(".")[0]));
+  return library.find((name) =>
+    new RegExp(`(gradbook_\\d+\\.|(?<![\\w$.]))${name.replace(".", "\\.")}(\\.(backward|jvp)\\s*\\(|\\)?\\s*\\()`).test(source),
+  );
 }
 
 /** The commands of one notebook session. */

@@ -4,6 +4,7 @@
  */
 import { Tensor } from "gradbook";
 import { copy, same } from "./data";
+import { largestProduct } from "./products";
 import type { Args } from "./spec";
 
 /** What a part needs to be called. */
@@ -121,7 +122,7 @@ function* runTask(part: Entry, task: Task, lookup: (name: string) => unknown): G
   if (typeof student !== wanted) {
     return { state: "missing", message: `${part.entry} is ${describe(student)}, it should be a ${part.kind}` };
   }
-  const others = Object.fromEntries(part.also.map((name) => [name, lookup(name)]));
+  const others = { ...Object.fromEntries(part.also.map((name) => [name, lookup(name)])), largestProduct };
   try {
     const args = copy(task.args);
     const started = now();

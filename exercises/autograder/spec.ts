@@ -34,7 +34,7 @@ export interface Part<A extends Args = Args, R extends Result = Result, Id exten
   entry: string;
   /** What `entry` must be; "function" when left out. A class counts as a function in JavaScript, so say "class" when it is one. */
   kind?: "function" | "class" | "string";
-  /** Other top-level names of the student's that `call` uses; they arrive in its third argument. */
+  /** Other top-level names of the student's that `call` uses; they arrive in its third argument, beside `largestProduct` (products.ts). */
   also?: readonly string[];
   /**
    * A fresh instance. Instance 0 is square where squares exist, later ones are not; cotangents are random and no unit;
@@ -122,6 +122,7 @@ export interface ExerciseSpec {
   after?: readonly Cell[];
   /**
    * Names of the library, or layers whose backward, this exercise asks students to write themselves: not to be used in an answer.
+   * Of a layer only backward and jvp are withheld; "layerNorm.forward" withholds its forward, too.
    * What differentiates by itself (`Tape`, `vjp`, `numericalGradient`, ...: withheld.ts has the list) is always withheld unless `allows` lists it.
    */
   withholds?: readonly string[];

@@ -1,3 +1,5 @@
+import { findExercise } from "../../../exercises";
+
 /**
  * Attempts to get points without a backward, to leave the sandbox, or to stop the grader. Each is the whole answer cell of
  * an exercise; what it must come to stands beside it.
@@ -17,6 +19,45 @@ export interface Cheat {
 /** The four functions of jacobian-composition, each with this body; J_f, J_g, J_h and the pullback get the same treatment. */
 const all = (body: string, before = ""): string =>
   `${before}\nfunction jacobianF(u) { ${body} }\nfunction jacobianG(u) { ${body} }\nfunction jacobianH(u) { ${body} }\nfunction pullback(u, dy) { ${body} }`;
+
+/** What the library would answer in the student's place, by exercise: each of these calls must be refused. */
+const givesAway: Record<string, string[]> = {
+  "line-by-gradient-descent": ["linear.backward()", "mse.backward()"],
+  "two-layer-network": ["mlp({ widths: [2, 2] }, rng(0))", "new Mlp({ widths: [2, 2] }, rng(0))"],
+  "batched-backward": ["tanh.backward()"],
+  "softmax-cross-entropy": ["softmaxCrossEntropy.forward()", "gumbelSoftmax.backward()", "softmaxScore()", "softmaxFisher()", "exactPolicyGradient()"],
+  "layer-norm": ["layerNorm.forward()", "batchNorm.forward()"],
+  "vanishing-gradients": ["sigmoid.backward()", "linear.backward()", "deepNet()", "mlp()", "new Mlp()", "jacobianProduct()", "gradientsAlongLine()"],
+  initialisation: ["initializers.heNormal([2, 2], rng(0))", "heNormal([2, 2], rng(0))", "deepNet()", "mlp()", "new Mlp()"],
+  "residual-highways": ["tanh.backward()", "jacobianProduct()"],
+  "training-loop": ["globalNorm()", "tensorNorms()"],
+  "autograd-engine": ["topologicalOrder()", "new Value(1)", "new Tape()"],
+  checkpointing: ["checkpointedBackward()", "checkpointEvery(2)", "checkpointRevolve(2)", "checkpointSqrt.actions(4)", "storeAll.actions(4)", "revolveForwards(4, 2)"],
+  attention: ["attention.forward()", "flashAttention.forward()", "multiHeadAttention.forward()"],
+  "multi-head-attention": ["paperBackward()"],
+  "flash-attention": ["flashAttention.forward()"],
+  lora: ["loraParameters(4, 4, 2)"],
+  reinforce: ["reinforce()", "exactPolicyGradient()", "softmaxScore(tensor([0, 1]), 1)"],
+  "straight-through": ["roundStraightThrough.forward({ x: zeros(2) })", "roundStraightThrough.backward()", "signStraightThrough.backward()", "vectorQuantize.backward()"],
+  bptt: ["new RecurrentModel()", "gradientReach()"],
+  "transformer-block": ["paperBackward()"],
+  "minimal-gpt": ["paperForward()", "paperBackward()", "softmaxScore()"],
+  "find-the-bug": [
+    ...["linear", "relu", "tanh", "softmaxCrossEntropy", "softmax", "layerNorm", "attention", "embedding", "dropout"].map((layer) => `${layer}.backward()`),
+    ...["clipGlobalNorm()", "globalNorm()", "softmaxScore()"],
+  ],
+};
+
+/** An answer whose functions try all calls and say which were not refused. */
+function lent(exercise: string, calls: string[]): Cheat {
+  const { parts } = findExercise(exercise)!;
+  const names = new Set(parts.flatMap(({ entry, also = [] }) => [entry, ...also]));
+  const mends = names.delete("mended");
+  const body = `const open = [${calls.map((call) => `() => ${call}`).join()}].filter((call) => { try { call(); return true; } catch (error) { return !error.message.includes(" is withheld here: "); } });
+    throw new Error(open.length ? "open: " + open.join() : "every call was refused");`;
+  const code = [mends ? "const mended = [1, 2, 3];" : "", ...[...names].map((name) => `function ${name}() { ${body} }`)].join("\n");
+  return { name: `the library's own, in ${exercise}`, exercise, code, states: ["error"], says: /every call was refused/ };
+}
 
 /** A right answer, with something before it: for those that attack the grader rather than the question. */
 export const honest = `
@@ -108,8 +149,33 @@ export const cheats = (secret: string, canary: string, port: number): Cheat[] =>
   },
   { name: "the library's own differences", code: all("return jacobian((x) => x, u);"), states: ["error"], says: /withheld/ },
   { name: "the library's tape", code: all("return new Tape();"), states: ["error"], says: /withheld/ },
-  { name: "the library's backward of the layer asked for", exercise: "layer-norm", code: `function layerNormBackward(dY, X, gamma, eps) { const { cache } = layerNorm.forward({ x: X, gamma, beta: zeros(gamma.shape) }, { eps }); const { dx, dgamma, dbeta } = layerNorm.backward(dY, cache); return { dX: dx, dgamma, dbeta }; }`, states: ["error"], says: /layerNorm.backward is withheld/ },
-  { name: "the same by the prototype", exercise: "layer-norm", code: `function layerNormBackward(dY, X, gamma, eps) { const layer = Object.getPrototypeOf(layerNorm); const { cache } = layer.forward({ x: X, gamma, beta: zeros(gamma.shape) }, { eps }); const { dx, dgamma, dbeta } = layer.backward(dY, cache); return { dX: dx, dgamma, dbeta }; }`, states: ["error"] },
+  { name: "the library's backward of the layer asked for", exercise: "layer-norm", code: `function layerNormBackward(dY, X, gamma, eps) { const cache = {}; const { dx, dgamma, dbeta } = layerNorm.backward(dY, cache); return { dX: dx, dgamma, dbeta }; }`, states: ["error"], says: /layerNorm.backward is withheld/ },
+  { name: "the same by the prototype", exercise: "layer-norm", code: `function layerNormBackward(dY, X, gamma, eps) { const layer = Object.getPrototypeOf(layerNorm); const cache = {}; const { dx, dgamma, dbeta } = layer.backward(dY, cache); return { dX: dx, dgamma, dbeta }; }`, states: ["error"] },
+  ...Object.entries(givesAway).map(([exercise, calls]) => lent(exercise, calls)),
+  {
+    name: "the library's exact gradient of an expectation",
+    exercise: "reinforce",
+    code: "function exactGradient(theta, l0, l1) { return exactPolicyGradient(tensor([0, theta]), (z) => [l0, l1][z]).get(1); }",
+    states: ["error"],
+    says: /exactPolicyGradient is withheld/,
+  },
+  {
+    name: "no cheat: layers that the exercise does not ask for",
+    exercise: "attention",
+    code: `function attentionForward(q, k, v, causal) {
+      const s = q.matmul(k.T).div(Math.sqrt(q.shape[2]));
+      const T = q.shape[1];
+      const masked = causal ? s.add(tensor(Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => (j > i ? -Infinity : 0))))) : s;
+      const { y: p } = softmax.forward({ x: masked });
+      return { o: p.matmul(v), p };
+    }
+    function attentionBackward(dO, q, k, v, p) {
+      const { dx } = softmax.backward(dO.matmul(v.T), softmax.forward({ x: p.log() }).cache);
+      const ds = dx.div(Math.sqrt(q.shape[2]));
+      return { dq: ds.matmul(k), dk: ds.T.matmul(q), dv: p.T.matmul(dO) };
+    }`,
+    states: ["passed"],
+  },
 
   // Changing what judges.
   { name: "a checker of one's own", code: `globalThis.check = () => ({ status: "passed", score: 10 });\nfunction check() { return true; }\n${all(zeros)}`, states: ["failed"] },

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync } from "fflate";
 import { exercises, findExercise } from "../../../exercises";
+import { pageName } from "../../../cli/grade/page";
 import { honest } from "./cheats";
 import { notebook, type TestCell } from "./notebooks";
 
@@ -34,6 +35,7 @@ interface Submission {
   score: number;
   max: number;
   isolation: string;
+  children: string;
   problems?: string[];
   exercises: { id: string; score: number; max: number; status: string; note?: string; checks: Check[] }[];
 }
@@ -106,10 +108,12 @@ describe("a class", () => {
     writeFileSync(at("class", "with a folder", "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
     writeFileSync(at("class", "with a folder", "01-scalar-chain-rule.ipynb"), notebook([{ source: findExercise(1)!.solution, id: findExercise(1)!.id }]));
     const bytes = (content: string): Uint8Array => new TextEncoder().encode(content);
-    writeFileSync(at("class", "zipped.zip"), zipSync({ "work/02-jacobian-composition.ipynb": bytes(notebook([marked(honest)])) }));
+    writeFileSync(at("class", "zipped.zip"), zipSync({ "work/02-jacobian-composition.ipynb": bytes(notebook([marked(honest)])), ".dotted/a.ipynb": bytes("{}") }));
     writeFileSync(at("class", "escaping.zip"), zipSync({ "../../../escaped.ipynb": bytes(notebook([marked(honest)])) }));
     writeFileSync(at("class", "broken.zip"), "PK no zip");
     symlinkSync("/etc/passwd", at("class", "linked.ipynb"));
+    for (const folder of [".hidden", ".ipynb_checkpoints", ".empty"]) mkdirSync(at("class", folder));
+    for (const folder of [".hidden", ".ipynb_checkpoints"]) writeFileSync(at("class", folder, "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
     ({ status: code, stderr, stdout } = gradbook("grade", at("class"), ...outputs));
     if (!existsSync(at("r.json"))) throw new Error(stderr + stdout);
     text = readFileSync(at("r.json"), "utf8");
@@ -183,6 +187,9 @@ describe("a class", () => {
     const problems = of("class").problems!.join("\n");
     expect(problems).toMatch(/broken\.zip is no zip file/);
     expect(problems).toMatch(/linked\.ipynb is a link; links are not followed/);
+    expect(problems).toMatch(/\.hidden is passed over, for its name starts with a dot; rename it to have it graded/);
+    expect(problems).toMatch(/zipped\.zip\/\.dotted is passed over/);
+    expect(problems).not.toMatch(/\.ipynb_checkpoints|\.empty/);
     expect(code).toBe(1);
     expect(existsSync(at("escaped.ipynb"))).toBe(false);
   });
@@ -194,8 +201,12 @@ describe("a class", () => {
 
   it("writes its isolation and seed into the result", () => {
     expect(JSON.parse(text)).toMatchObject({ seed: "class" });
-    for (const { isolation } of submissions.values()) expect(["bubblewrap", "permission model"]).toContain(isolation);
-    expect(stderr).toMatch(/seed class; isolation: (bubblewrap|permission model)/);
+    for (const { isolation, children } of submissions.values()) {
+      expect(["bubblewrap", "permission model"]).toContain(isolation);
+      expect(children).toBe("one an answer");
+    }
+    expect(stderr).toMatch(/seed class; isolation: (bubblewrap|permission model).*; children: one an answer\.$/m);
+    expect(readFileSync(at("html", pageName(of("right"))), "utf8")).toContain("; children: one an answer; seed class");
   });
 
   it("grades the same way from the same seed", () => {
@@ -207,8 +218,11 @@ describe("a class", () => {
   }, 60_000);
 
   it("gives the same results where the answers of a submission share a child", () => {
-    expect(gradbook("grade", at("class"), "--json", at("shared.json"), "--seed", "class", "--share-child").status).toBe(1);
-    expect(JSON.parse(readFileSync(at("shared.json"), "utf8"))).toEqual(JSON.parse(text));
+    const shared = gradbook("grade", at("class"), "--json", at("shared.json"), "--seed", "class", "--share-child");
+    expect(shared.status).toBe(1);
+    expect(shared.stderr).toMatch(/; children: one a submission\.$/m);
+    const inChildOfItsOwn = readFileSync(at("shared.json"), "utf8").replaceAll('"children": "one a submission"', '"children": "one an answer"');
+    expect(inChildOfItsOwn).toBe(text);
   }, 120_000);
 
   it("writes CSV that a spreadsheet does not run", () => {
@@ -264,7 +278,7 @@ describe("a child that a student's answers share", () => {
         ${findExercise("scalar-chain-rule")!.solution}`,
       "jacobian-composition": honest,
       "layer-norm": `const stolen = globalThis.stolen ?? tensor.stolen ?? layerNorm.backward;
-        function layerNormBackward(dY, X, gamma, eps) { const { cache } = layerNorm.forward({ x: X, gamma, beta: zeros(gamma.shape) }, { eps }); const { dx, dgamma, dbeta } = stolen(dY, cache); return { dX: dx, dgamma, dbeta }; }`,
+        function layerNormBackward(dY, X, gamma, eps) { const { dx, dgamma, dbeta } = stolen(dY, {}); return { dX: dx, dgamma, dbeta }; }`,
     };
     mkdirSync(at("shared", "one student"), { recursive: true });
     for (const [name, source] of Object.entries(answers)) writeFileSync(at("shared", "one student", `${name}.ipynb`), notebook([{ source, id: name }]));
@@ -273,6 +287,18 @@ describe("a child that a student's answers share", () => {
     expect(graded.map(({ id: name, status }) => `${name}: ${status}`)).toEqual(["scalar-chain-rule: passed", "jacobian-composition: passed", "layer-norm: error"]);
     expect(graded[2].checks.map(({ message }) => message).join()).toMatch(/layerNorm\.backward is withheld/);
   }, 60_000);
+});
+
+describe("help", () => {
+  it("has a line for each option", () => {
+    const { stdout, status } = gradbook("grade", "--help");
+    expect(status).toBe(0);
+    for (const [option] of stdout.split("\n")[0].matchAll(/--[a-z-]+/g)) expect(stdout).toMatch(new RegExp(`^  ${option}( [A-Z]+)? {2,}\\S`, "m"));
+  });
+
+  it("prints no space at the end of a line", () => {
+    expect(gradbook("help").stdout).toContain("gradbook doctor\n");
+  });
 });
 
 describe("wrong calls", () => {

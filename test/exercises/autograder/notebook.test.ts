@@ -2,9 +2,11 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import * as gradbook from "gradbook";
 import { exercises, findExercise } from "../../../exercises";
 import { notebookCommands } from "../../../exercises/autograder/notebook";
 import type { Report } from "../../../exercises/autograder/report";
+import { withheldNames } from "../../../exercises/autograder/withheld";
 import { evaluate, evaluateSnippet, solutionSource } from "./evaluate";
 
 const exercise = findExercise("jacobian-composition")!;
@@ -44,6 +46,28 @@ describe("in a notebook", () => {
     for (const text of ["return u.jacobian(f);", "return my_jacobian(u);"]) {
       expect(message({ ...solved, jacobianF: calling(text) })).not.toContain("It calls");
     }
+  });
+
+  it("tells a layer's forward, where it is withheld, from its other methods", () => {
+    const norm = evaluate(solutionSource(findExercise("layer-norm")!));
+    const layerNormForward = norm.layerNormForward as (...args: unknown[]) => unknown;
+    const saying = (text: string): string => {
+      const calling = Object.assign((...args: unknown[]) => layerNormForward(...args), { toString: () => text });
+      return String(notebookCommands(session({ ...norm, layerNormForward: calling })).check(8));
+    };
+    expect(saying("return layerNorm.forward({ x, gamma, beta }).y;")).toContain("It calls `layerNorm.forward`");
+    expect(saying("return mine.layerNorm.forward(x); layerNorm.forwards(x);")).not.toContain("It calls");
+  });
+
+  it("what an exercise withholds is in the library", () => {
+    const known = gradbook as unknown as Record<string, Record<string, unknown> | undefined>;
+    const unknown = exercises.flatMap((exercise) =>
+      withheldNames(exercise).filter((name) => {
+        const [object, method] = name.split(".");
+        return method ? typeof known[object]?.[method] !== "function" : known[object] === undefined;
+      }),
+    );
+    expect(unknown).toEqual([]);
   });
 
   it("functions that are not there yet are missing, not wrong", () => {

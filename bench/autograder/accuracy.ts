@@ -6,6 +6,7 @@ import { rng, Tensor } from "gradbook";
 import { judge, plan, type Args, type Exercise, type Part } from "gradbook/autograder";
 import { exercises } from "../../dist/exercises";
 import { numbers, type Answer, type Output } from "../../dist/exercises/autograder/probe";
+import { largestProduct } from "../../dist/exercises/autograder/products";
 import { differentiated, policies, type Backward } from "./policies";
 
 const trials = Number(process.argv[2] ?? 10);
@@ -34,8 +35,9 @@ const count = (who: string, isRight: boolean, accepted: boolean): void => {
 /** Backwards of a part: the solution's, and those with one mistake or two. */
 function* backwards(part: Part, solution: Record<string, unknown>): Generator<{ right: boolean; run: Backward }> {
   const ids = part.mistakes.map(({ id }) => id);
+  const others = { ...solution, largestProduct };
   // As many right ones as wrong ones, so that both rates rest on enough.
-  for (const _ of ids) yield { right: true, run: (args) => part.call(solution[part.entry], args, solution) as Record<string, unknown> };
+  for (const _ of ids) yield { right: true, run: (args) => part.call(solution[part.entry], args, others) as Record<string, unknown> };
   for (const id of ids) yield { right: false, run: (args) => part.attempt(args, (made) => made === id) };
   for (const [i, a] of ids.entries()) {
     for (const b of ids.slice(i + 1)) {

@@ -116,16 +116,16 @@ async function run(args: string[]): Promise<number> {
   if (sources.length > 1) compileAhead();
   const shared = values["share-child"];
   const pool = new Pool(sandbox, jobs, shared);
-  const how = sandbox.isolation === "bubblewrap" ? "" : " (bubblewrap does not work here)";
-  console.error(`Grading ${sources.length} ${sources.length === 1 ? "submission" : "submissions"}; seed ${journal.seed}; isolation: ${sandbox.isolation}${how}, by ${sandbox.tools.join(", ")}; children: ${pool.children}.`);
-  if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
-
   const stop = new AbortController();
   const onSignal = (): void => {
     stop.abort();
     pool.close();
   };
   process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
+  const how = sandbox.isolation === "bubblewrap" ? "" : " (bubblewrap does not work here)";
+  console.error(`Grading ${sources.length} ${sources.length === 1 ? "submission" : "submissions"}; seed ${journal.seed}; isolation: ${sandbox.isolation}${how}, by ${sandbox.tools.join(", ")}; children: ${pool.children}.`);
+  if (journal.size > 0) console.error(`Going on with ${journal.size} answers that an earlier run has graded.`);
+
   const display = progressDisplay(process.stderr);
   const started = performance.now();
   try {

@@ -371,6 +371,7 @@ export class Pool {
   /** Children that have done a job, by the submission that they go on with. */
   private readonly idle = new Map<string, Child[]>();
   private slot = 0;
+  private closed = false;
   readonly children: Children;
 
   /**
@@ -387,6 +388,7 @@ export class Pool {
   }
 
   private start(shared: boolean): Child {
+    if (this.closed) throw new Error("no child is started any more");
     const child = new Child(this.sandbox, this.slot++ % 500, shared);
     this.all.add(child);
     return child;
@@ -416,8 +418,17 @@ export class Pool {
     }
   }
 
-  /** Runs a job of the submission `owner`. */
+  /** Runs a job of the submission `owner`. Once the pool is closed nothing runs, and what was running comes back as stopped. */
   async run(job: Task, seconds: number, owner: string): Promise<Outcome> {
+    try {
+      return await this.runHere(job, seconds, owner);
+    } catch (error) {
+      if (!this.closed) throw error;
+      return { answers: [], evaluated: false, stopped: { state: "threw", message: "grading was stopped" } };
+    }
+  }
+
+  private async runHere(job: Task, seconds: number, owner: string): Promise<Outcome> {
     if (!this.shared) return this.runAlone(this.fresh(), job, seconds);
     const idle = this.idle.get(owner) ?? [];
     this.idle.set(owner, idle);
@@ -436,6 +447,7 @@ export class Pool {
   }
 
   close(): void {
+    this.closed = true;
     for (const child of this.all) child.kill();
     this.all.clear();
     this.waiting.length = 0;

@@ -350,6 +350,22 @@ describe("a run that is stopped", () => {
   }, 90_000);
 });
 
+describe("a run that is stopped while its children are starting", () => {
+  it.each([[[]], [["--share-child"]]])("says what is kept, and ends (%j)", async (more: string[]) => {
+    const folder = at(`at once ${more.length}`);
+    mkdirSync(folder);
+    for (let i = 0; i < 3; i++) writeFileSync(path.join(folder, `student ${i}.ipynb`), notebook([{ source: honest, id }]));
+    const child = spawn(process.execPath, ["-e", runCli, "--", "grade", folder, "--json", `${folder}.json`, ...more]);
+    let stderr = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString();
+      if (stderr.includes("Grading") && !child.killed) child.kill("SIGINT");
+    });
+    expect(await new Promise((resolve) => child.on("close", resolve))).toBe(1);
+    expect(stderr).toMatch(/Stopped after 0 of 3 submissions; 0 graded answers are kept/);
+  }, 60_000);
+});
+
 describe("watch", () => {
   it("grades a notebook again when it is saved", async () => {
     mkdirSync(at("watched"));

@@ -1,4 +1,7 @@
-/** Compiles lib/wasm/assembly to WebAssembly, plain and relaxed SIMD, and writes both into one TypeScript module. */
+/**
+ * Compiles lib/wasm/assembly to WebAssembly: plain SIMD, relaxed SIMD, and relaxed SIMD for engines that join vectors; and
+ * writes the three into one TypeScript module.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createHash } from "node:crypto";
@@ -19,11 +22,11 @@ if (existsSync(target) && readFileSync(target, "utf8").startsWith(made)) process
 
 const scratch = mkdtempSync(path.join(tmpdir(), "gradbook-wasm-"));
 
-async function compile(name: string, features: string): Promise<string> {
+async function compile(name: string, features: string, wide: 0 | 1 = 0): Promise<string> {
   const out = path.join(scratch, `${name}.wasm`);
   const compiler = spawn(process.execPath, [
     asc, "lib/wasm/assembly/index.ts", "-O3", "--noAssert", "--runtime", "stub", "--importMemory", "--sharedMemory",
-    "--initialMemory", "2", "--maximumMemory", "65536", "--enable", features, "--disableWarning", "112", "-o", out,
+    "--initialMemory", "2", "--maximumMemory", "65536", "--enable", features, "--use", `WIDE=${wide}`, "--disableWarning", "112", "-o", out,
   ], { cwd: root, stdio: "inherit" });
   const [status] = await once(compiler, "exit");
   if (status !== 0) process.exit(1);
@@ -31,8 +34,10 @@ async function compile(name: string, features: string): Promise<string> {
 }
 
 async function main(): Promise<void> {
-  const [simd, relaxed] = await Promise.all([compile("simd", "simd,threads"), compile("relaxed", "simd,threads,relaxed-simd")]);
-  writeFileSync(target, `${made}export const simd = "${simd}";\nexport const relaxed = "${relaxed}";\n`);
+  const [simd, relaxed, wide] = await Promise.all([
+    compile("simd", "simd,threads"), compile("relaxed", "simd,threads,relaxed-simd"), compile("wide", "simd,threads,relaxed-simd", 1),
+  ]);
+  writeFileSync(target, `${made}export const simd = "${simd}";\nexport const relaxed = "${relaxed}";\nexport const wide = "${wide}";\n`);
   rmSync(scratch, { recursive: true });
 }
 

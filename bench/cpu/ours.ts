@@ -1,15 +1,15 @@
 /**
  * gradbook's own times on one device, as JSON on the last line: milliseconds by case. Run by run.ts, a process a column.
- * Usage: ours.ts DEVICE THREADS [relaxed]
+ * Usage: ours.ts DEVICE THREADS [relaxed | wide]
  */
 
 import {
-  adamW, attention, device, Gpt, gpt, layerNorm, linear, mse, randn, relu, rng, softmaxCrossEntropy, tensor, tidy, useRelaxedSimd, useThreads,
+  adamW, attention, device, Gpt, gpt, layerNorm, linear, mse, randn, relu, rng, softmaxCrossEntropy, tensor, tidy, useRelaxedSimd, useThreads, useWideSimd,
   WasmTensor, type DeviceName, type Tensor,
 } from "../../lib";
 
-const [name, threads, relaxed] = process.argv.slice(2) as [DeviceName, string, string?];
-if (relaxed && !useRelaxedSimd()) {
+const [name, threads, build] = process.argv.slice(2) as [DeviceName, string, ("relaxed" | "wide")?];
+if (build && !{ relaxed: useRelaxedSimd, wide: useWideSimd }[build]()) {
   console.log("{}");
   process.exit(0);
 }

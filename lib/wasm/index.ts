@@ -5,7 +5,7 @@ import { layers } from "./layers";
 import { wasm } from "./module";
 import { updates } from "./updates";
 
-export { useRelaxedSimd, useThreads } from "./module";
+export { useRelaxedSimd, useThreads, useWideSimd } from "./module";
 export { WasmTensor } from "./tensor";
 
 registerDevice("wasm", { layers, updates, tidy: (body) => wasm().memory.scope(body) });

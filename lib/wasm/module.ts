@@ -1,7 +1,7 @@
 /** Loads the compiled kernels of assembly/ and binds them to one memory and its threads. */
 
 import type * as V8 from "node:v8";
-import { relaxed, simd } from "./kernels.generated";
+import { relaxed, simd, wide } from "./kernels.generated";
 import { WasmMemory } from "./memory";
 import { MOST_THREADS, QUEUE_BYTES, Threads, usualThreads } from "./threads";
 
@@ -24,12 +24,18 @@ export interface Wasm {
   readonly kernels: Kernels;
   readonly memory: WasmMemory;
   readonly threads: Threads;
-  /** Whether products are fused multiply-adds, which differ from one engine to the next in the last bit. */
-  readonly relaxed: boolean;
+  readonly build: Build;
 }
 
+/**
+ * Which of the three modules runs. Where multiply-adds are fused (all but "simd"), results differ from one engine to the
+ * next in the last bit.
+ */
+export type Build = "simd" | "relaxed" | "wide";
+const BUILDS: Record<Build, string> = { simd, relaxed, wide };
+
 let loaded: (Wasm & { module: WebAssembly.Module }) | undefined;
-let wanted: "simd" | "relaxed" = "simd";
+let wanted: Build = "simd";
 let threadCount: number | undefined;
 
 /**
@@ -37,14 +43,33 @@ let threadCount: number | undefined;
  * Returns whether it will be used.
  */
 export function useRelaxedSimd(): boolean {
-  if (loaded) return loaded.relaxed;
-  const bytes = decode(relaxed);
-  if (!WebAssembly.validate(bytes) && typeof process !== "undefined" && process.versions?.node) {
-    // Node 20 has it behind a flag, which may still be set now.
-    (require("v8") as typeof V8).setFlagsFromString("--experimental-wasm-relaxed-simd");
-  }
-  wanted = WebAssembly.validate(bytes) ? "relaxed" : "simd";
-  return wanted === "relaxed";
+  // Node 20 has it behind a flag, which may still be set now.
+  return want("relaxed", hasRelaxedSimd() || (setFlag("--experimental-wasm-relaxed-simd") && hasRelaxedSimd()));
+}
+
+/**
+ * Chooses relaxed SIMD for engines that join neighbouring vectors of 128 bits into one of 256; before the first layer runs
+ * on wasm. V8 does so from Node 24 on, on x64 processors with AVX2, and counts it among its experiments; a web page cannot
+ * ask for it. Returns whether it will be used.
+ */
+export function useWideSimd(): boolean {
+  const joins = typeof process !== "undefined" && process.arch === "x64" && parseInt(process.versions?.v8 ?? "0") >= 13;
+  return want("wide", joins && hasRelaxedSimd() && setFlag("--experimental-wasm-revectorize"));
+}
+
+function want(build: Build, possible: boolean): boolean {
+  if (loaded) return loaded.build === build;
+  if (possible) wanted = build;
+  return possible;
+}
+
+const hasRelaxedSimd = (): boolean => WebAssembly.validate(decode(relaxed));
+
+/** Sets a flag of V8's where this is Node. */
+function setFlag(flag: string): boolean {
+  if (typeof process === "undefined" || !process.versions?.node) return false;
+  (require("v8") as typeof V8).setFlagsFromString(flag);
+  return true;
 }
 
 /**
@@ -81,7 +106,7 @@ const SCRATCH_BYTES = 4 * 2 ** 20;
 const scratchOf = (thread: number): number => SCRATCH + thread * SCRATCH_BYTES;
 
 function load(): NonNullable<typeof loaded> {
-  const bytes = decode(wanted === "relaxed" ? relaxed : simd);
+  const bytes = decode(BUILDS[wanted]);
   if (typeof SharedArrayBuffer === "undefined") {
     throw new Error('wasm: there is no SharedArrayBuffer here (a web page has it only when cross-origin isolated); use device "cpu"');
   }
@@ -92,7 +117,7 @@ function load(): NonNullable<typeof loaded> {
   const kernels = exports as unknown as Kernels;
   if (kernels.gemmScratch() > SCRATCH_BYTES || QUEUE_BYTES > SCRATCH - QUEUE) throw new Error("wasm: the memory's plan is too small for its kernels");
   kernels.setScratch(scratchOf(0));
-  return { kernels, memory, module, threads: threadsOf(module, memory, kernels), relaxed: wanted === "relaxed" };
+  return { kernels, memory, module, threads: threadsOf(module, memory, kernels), build: wanted };
 }
 
 function threadsOf(module: WebAssembly.Module, { memory }: WasmMemory, kernels: Kernels): Threads {

@@ -4,7 +4,7 @@
  *     y = f(x)          dx = dy f'(x)
  */
 
-import { erf4, exp4, f32s, fma, sigmoid4, tanh4 } from "./vector";
+import { constant, erf4, exp4, f32s, fma, HALF, ONE, sigmoid4, tanh4 } from "./vector";
 
 const RELU = 0;
 const LEAKY_RELU = 1;
@@ -14,21 +14,24 @@ const SILU = 4;
 const GELU = 5;
 const GELU_TANH = 6;
 
-const SQRT_1_2: f32 = 0.7071067811865476;
+const SQRT_1_2 = memory.data<f32>([0.7071067811865476]);
+const MINUS_HALF = memory.data<f32>([-0.5]);
 /** 1 / sqrt(2 pi) */
-const PHI_0: f32 = 0.3989422804014327;
-/** sqrt(2 / pi) */
-const GELU_SCALE: f32 = 0.7978845608028654;
-const GELU_CUBE: f32 = 0.044715;
+const PHI_0 = memory.data<f32>([0.3989422804014327]);
+/** 2 sqrt(2 / pi) */
+const GELU_SCALE = memory.data<f32>([2 * 0.7978845608028654]);
+const GELU_CUBE = memory.data<f32>([0.044715]);
+const GELU_CUBE_SLOPE = memory.data<f32>([3 * 0.044715]);
 
-@inline function half(): v128 {
-  return f32s(0.5);
+/** Phi(x), the normal distribution. */
+@inline function normal(x: v128): v128 {
+  return fma<f32>(constant(HALF), erf4(f32x4.mul(x, constant(SQRT_1_2))), constant(HALF));
 }
 
 /** The approximate GELU's (1 + tanh u) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3), which is sigmoid(2u). */
 @inline function geluSigmoid(x: v128): v128 {
   const xx = f32x4.mul(x, x);
-  return sigmoid4(f32x4.mul(f32x4.mul(f32s(2 * GELU_SCALE), x), fma<f32>(f32s(GELU_CUBE), xx, f32s(1))));
+  return sigmoid4(f32x4.mul(f32x4.mul(constant(GELU_SCALE), x), fma<f32>(constant(GELU_CUBE), xx, constant(ONE))));
 }
 
 /** `op` is a constant at every call, so that only its branch is compiled into the loop. */
@@ -38,7 +41,7 @@ const GELU_CUBE: f32 = 0.044715;
   if (op == SIGMOID) return sigmoid4(x);
   if (op == TANH) return tanh4(x);
   if (op == SILU) return f32x4.mul(x, sigmoid4(x));
-  if (op == GELU) return f32x4.mul(x, fma<f32>(half(), erf4(f32x4.mul(x, f32s(SQRT_1_2))), half()));
+  if (op == GELU) return f32x4.mul(x, normal(x));
   return f32x4.mul(x, geluSigmoid(x));
 }
 
@@ -51,27 +54,26 @@ const GELU_CUBE: f32 = 0.044715;
   if (op == LEAKY_RELU) return v128.bitselect(dy, f32x4.mul(dy, f32s(slope)), f32x4.gt(x, f32s(0)));
   if (op == SIGMOID) {
     const s = sigmoid4(x);
-    return f32x4.mul(dy, f32x4.mul(s, f32x4.sub(f32s(1), s)));
+    return f32x4.mul(dy, f32x4.mul(s, f32x4.sub(constant(ONE), s)));
   }
   if (op == TANH) {
     const t = tanh4(x);
-    return f32x4.mul(dy, f32x4.sub(f32s(1), f32x4.mul(t, t)));
+    return f32x4.mul(dy, f32x4.sub(constant(ONE), f32x4.mul(t, t)));
   }
   if (op == SILU) {
     // s (1 + x (1 - s))
     const s = sigmoid4(x);
-    return f32x4.mul(dy, f32x4.mul(s, fma<f32>(x, f32x4.sub(f32s(1), s), f32s(1))));
+    return f32x4.mul(dy, f32x4.mul(s, fma<f32>(x, f32x4.sub(constant(ONE), s), constant(ONE))));
   }
   if (op == GELU) {
     // Phi(x) + x phi(x)
-    const cdf = fma<f32>(half(), erf4(f32x4.mul(x, f32s(SQRT_1_2))), half());
-    const pdf = f32x4.mul(f32s(PHI_0), exp4(f32x4.mul(f32s(-0.5), f32x4.mul(x, x))));
-    return f32x4.mul(dy, fma<f32>(x, pdf, cdf));
+    const density = f32x4.mul(constant(PHI_0), exp4(f32x4.mul(constant(MINUS_HALF), f32x4.mul(x, x))));
+    return f32x4.mul(dy, fma<f32>(x, density, normal(x)));
   }
   // s + x s (1 - s) 2u',  u' = sqrt(2/pi) (1 + 3 * 0.044715 x^2)
   const s = geluSigmoid(x);
-  const inner = f32x4.mul(f32s(2 * GELU_SCALE), fma<f32>(f32s(3 * GELU_CUBE), f32x4.mul(x, x), f32s(1)));
-  return f32x4.mul(dy, f32x4.mul(s, fma<f32>(f32x4.mul(x, inner), f32x4.sub(f32s(1), s), f32s(1))));
+  const inner = f32x4.mul(constant(GELU_SCALE), fma<f32>(constant(GELU_CUBE_SLOPE), f32x4.mul(x, x), constant(ONE)));
+  return f32x4.mul(dy, f32x4.mul(s, fma<f32>(f32x4.mul(x, inner), f32x4.sub(constant(ONE), s), constant(ONE))));
 }
 
 // Two vectors a turn: the engine loads the polynomials' coefficients again in each turn.
@@ -79,8 +81,10 @@ const GELU_CUBE: f32 = 0.044715;
 @inline function forward(op: i32, n: i32, x: usize, y: usize, slope: f32): void {
   let i = 0;
   for (; i + 8 <= n; i += 8) {
-    v128.store(y, value(op, v128.load(x), slope));
-    v128.store(y, value(op, v128.load(x, 16), slope), 16);
+    const y0 = value(op, v128.load(x), slope);
+    const y1 = value(op, v128.load(x, 16), slope);
+    v128.store(y, y0);
+    v128.store(y, y1, 16);
     x += 32;
     y += 32;
   }
@@ -94,8 +98,10 @@ const GELU_CUBE: f32 = 0.044715;
 @inline function backward(op: i32, n: i32, x: usize, dy: usize, dx: usize, slope: f32): void {
   let i = 0;
   for (; i + 8 <= n; i += 8) {
-    v128.store(dx, slopeTimes(op, v128.load(x), v128.load(dy), slope));
-    v128.store(dx, slopeTimes(op, v128.load(x, 16), v128.load(dy, 16), slope), 16);
+    const dx0 = slopeTimes(op, v128.load(x), v128.load(dy), slope);
+    const dx1 = slopeTimes(op, v128.load(x, 16), v128.load(dy, 16), slope);
+    v128.store(dx, dx0);
+    v128.store(dx, dx1, 16);
     x += 32;
     dy += 32;
     dx += 32;

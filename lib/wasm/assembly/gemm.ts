@@ -2,22 +2,20 @@
  * General matrix product: c[m, n] = alpha * op(a) op(b) + bias, or c += that.
  *
  * Both operands are first copied ("packed") into the order in which the innermost loop reads them, which also
- * takes care of transposes and edges: what a tile lacks is zero. The innermost loop keeps a tile of 4 x 2 vectors of c
- * in registers and walks along k: two loads of b, four splats of a, eight multiply-adds.
+ * takes care of transposes and edges: what a tile lacks is zero. tile.ts has the innermost loop.
  */
 
-import { bytes, fma } from "./vector";
+import { columnsOf, MR, ROW, tile } from "./tile";
+import { bytes } from "./vector";
 
-/** Rows of a register tile; its columns are two vectors: 8 of f32, 4 of f64. Five or six rows no longer fit in sixteen registers. */
-const MR: i32 = 4;
-/** A block of a (MC x KC) stays in the second-level cache, a panel of b (KC x NR) in the first. */
+/** A block of a (MC x KC) stays in the second-level cache, a panel of b (KC x columns of a tile) in the first. */
 const MC: i32 = 96;
 const KC: i32 = 256;
 const NC: i32 = 1024;
 
 /** Bytes that `gemm` needs beside its operands. */
 export function gemmScratch(): i32 {
-  return (MC * KC + KC * NC + MR * 8) * 8;
+  return (MC * KC + KC * NC + MR * columnsOf<f64>()) * 8;
 }
 
 /** Where they lie. Each thread has an instance of this module, and so a place of its own. */
@@ -43,11 +41,25 @@ export function setScratch(at: usize): void {
   v128.store(to + 3 * toStep, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7));
 }
 
+/** A column of a panel of a: MR numbers, a step apart. */
+@inline function packColumn<T>(from: usize, step: usize, to: usize): void {
+  store<T>(to, load<T>(from));
+  store<T>(to + sizeof<T>(), load<T>(from + step));
+  store<T>(to + 2 * sizeof<T>(), load<T>(from + 2 * step));
+  store<T>(to + 3 * sizeof<T>(), load<T>(from + 3 * step));
+  if (MR > 4) {
+    store<T>(to + 4 * sizeof<T>(), load<T>(from + 4 * step));
+    store<T>(to + 5 * sizeof<T>(), load<T>(from + 5 * step));
+  }
+}
+
 /** Copies rows [i0, i0 + mc) and columns [p0, p0 + kc) of op(a) as panels of MR rows, k by k. */
 function packA<T>(trans: bool, a: usize, lda: i32, i0: i32, p0: i32, mc: i32, kc: i32, out: usize): void {
   // From one row of op(a) to the next, and from one column to the next, in bytes.
   const rowStep = bytes<T>(trans ? 1 : lda);
   const colStep = bytes<T>(trans ? lda : 1);
+  /** Four rows are copied at a time. Of six the last four overlap the first, and write the same there. */
+  const second = bytes<T>(MR - 4);
   for (let i = 0; i < mc; i += MR) {
     const rows = min(MR, mc - i);
     let from = a + <usize>(i0 + i) * rowStep + <usize>p0 * colStep;
@@ -57,22 +69,21 @@ function packA<T>(trans: bool, a: usize, lda: i32, i0: i32, p0: i32, mc: i32, kc
         // A row of the panel lies in a row of a.
         for (; p < kc; p++) {
           v128.store(out, v128.load(from));
-          out += 16;
+          if (MR > 4) v128.store(out + second, v128.load(from + second));
+          out += bytes<T>(MR);
           from += colStep;
         }
       } else if (sizeof<T>() == 4) {
         for (; p + 4 <= kc; p += 4) {
-          transpose4(from, rowStep, out, 16);
-          out += 64;
+          transpose4(from, rowStep, out, bytes<T>(MR));
+          if (MR > 4) transpose4(from + <usize>(MR - 4) * rowStep, rowStep, out + second, bytes<T>(MR));
+          out += 4 * bytes<T>(MR);
           from += 16;
         }
       }
       for (; p < kc; p++) {
-        store<T>(out, load<T>(from));
-        store<T>(out + sizeof<T>(), load<T>(from + rowStep));
-        store<T>(out + 2 * sizeof<T>(), load<T>(from + 2 * rowStep));
-        store<T>(out + 3 * sizeof<T>(), load<T>(from + 3 * rowStep));
-        out += MR * sizeof<T>();
+        packColumn<T>(from, rowStep, out);
+        out += bytes<T>(MR);
         from += colStep;
       }
     } else {
@@ -87,9 +98,9 @@ function packA<T>(trans: bool, a: usize, lda: i32, i0: i32, p0: i32, mc: i32, kc
   }
 }
 
-/** Copies rows [p0, p0 + kc) and columns [j0, j0 + nc) of op(b) as panels of NR columns, k by k. */
+/** Copies rows [p0, p0 + kc) and columns [j0, j0 + nc) of op(b) as panels as wide as a tile, k by k. */
 function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc: i32, out: usize): void {
-  const NR: i32 = 32 / sizeof<T>();
+  const NR = columnsOf<T>();
   const rowStep = bytes<T>(trans ? 1 : ldb);
   const colStep = bytes<T>(trans ? ldb : 1);
   for (let j = 0; j < nc; j += NR) {
@@ -99,7 +110,11 @@ function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc
       for (let p = 0; p < kc; p++) {
         v128.store(out, v128.load(from));
         v128.store(out, v128.load(from, 16), 16);
-        out += 32;
+        if (ROW > 32) {
+          v128.store(out, v128.load(from, 32), 32);
+          v128.store(out, v128.load(from, 48), 48);
+        }
+        out += ROW;
         from += rowStep;
       }
     } else if (columns == NR) {
@@ -107,22 +122,26 @@ function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc
       let done = 0;
       if (sizeof<T>() == 4) {
         for (; done + 4 <= kc; done += 4) {
-          const to = out + <usize>done * 32;
+          const to = out + <usize>done * ROW;
           const at = from + bytes<T>(done);
-          transpose4(at, colStep, to, 32);
-          transpose4(at + 4 * colStep, colStep, to + 16, 32);
+          transpose4(at, colStep, to, ROW);
+          transpose4(at + 4 * colStep, colStep, to + 16, ROW);
+          if (ROW > 32) {
+            transpose4(at + 8 * colStep, colStep, to + 32, ROW);
+            transpose4(at + 12 * colStep, colStep, to + 48, ROW);
+          }
         }
       }
       for (let s = 0; s < NR; s++) {
-        let to = out + <usize>done * 32 + bytes<T>(s);
+        let to = out + <usize>done * ROW + bytes<T>(s);
         let at = from + <usize>s * colStep + bytes<T>(done);
         for (let p = done; p < kc; p++) {
           store<T>(to, load<T>(at));
-          to += 32;
+          to += ROW;
           at += sizeof<T>();
         }
       }
-      out += <usize>kc * 32;
+      out += <usize>kc * ROW;
     } else {
       for (let p = 0; p < kc; p++) {
         for (let s = 0; s < NR; s++) {
@@ -135,52 +154,6 @@ function packB<T>(trans: bool, b: usize, ldb: i32, p0: i32, j0: i32, kc: i32, nc
   }
 }
 
-/** c = x, or c += x; with the bias, if there is one, on top. */
-@inline function put<T>(c: usize, alpha: v128, bias: usize, add: bool, x0: v128, x1: v128): void {
-  let y0 = v128.mul<T>(alpha, x0);
-  let y1 = v128.mul<T>(alpha, x1);
-  if (bias) {
-    y0 = v128.add<T>(y0, v128.load(bias));
-    y1 = v128.add<T>(y1, v128.load(bias, 16));
-  }
-  if (add) {
-    y0 = v128.add<T>(y0, v128.load(c));
-    y1 = v128.add<T>(y1, v128.load(c, 16));
-  }
-  v128.store(c, y0);
-  v128.store(c, y1, 16);
-}
-
-/** One tile: c[MR, NR] = alpha * (panel of a) (panel of b) + bias[NR], or += that. `ldc` in bytes; no bias at address 0. */
-function tile<T>(kc: i32, alpha: T, ap: usize, bp: usize, bias: usize, add: bool, c: usize, ldc: usize): void {
-  const zero = v128.splat<T>(<T>0);
-  let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
-  let c30 = zero, c31 = zero;
-  for (let p = 0; p < kc; p++) {
-    const b0 = v128.load(bp);
-    const b1 = v128.load(bp, 16);
-    let a = v128.load_splat<T>(ap);
-    c00 = fma<T>(a, b0, c00);
-    c01 = fma<T>(a, b1, c01);
-    a = v128.load_splat<T>(ap, sizeof<T>());
-    c10 = fma<T>(a, b0, c10);
-    c11 = fma<T>(a, b1, c11);
-    a = v128.load_splat<T>(ap, 2 * sizeof<T>());
-    c20 = fma<T>(a, b0, c20);
-    c21 = fma<T>(a, b1, c21);
-    a = v128.load_splat<T>(ap, 3 * sizeof<T>());
-    c30 = fma<T>(a, b0, c30);
-    c31 = fma<T>(a, b1, c31);
-    ap += MR * sizeof<T>();
-    bp += 32;
-  }
-  const scale = v128.splat<T>(alpha);
-  put<T>(c, scale, bias, add, c00, c01);
-  put<T>(c + ldc, scale, bias, add, c10, c11);
-  put<T>(c + 2 * ldc, scale, bias, add, c20, c21);
-  put<T>(c + 3 * ldc, scale, bias, add, c30, c31);
-}
-
 /**
  * c[m, n] = alpha * op(a)[m, k] op(b)[k, n] + bias[n], added to c when `add`. Row-major; `lda`, `ldb`, `ldc` are the
  * elements from one stored row to the next, so a head's slice of a wider matrix is an operand like any other. A bias at
@@ -190,7 +163,7 @@ export function gemm<T>(
   transA: bool, transB: bool, m: i32, n: i32, k: i32, alpha: T,
   a: usize, lda: i32, b: usize, ldb: i32, bias: usize, add: bool, c: usize, ldc: i32,
 ): void {
-  const NR: i32 = 32 / sizeof<T>();
+  const NR = columnsOf<T>();
   const packedA = scratch;
   const packedB = packedA + bytes<T>(MC * KC);
   const edge = packedB + bytes<T>(KC * NC);
@@ -215,11 +188,11 @@ export function gemm<T>(
             if (rows == MR && columns == NR) {
               tile<T>(kc, alpha, ap, bp, shift, adds, to, bytes<T>(ldc));
             } else {
-              tile<T>(kc, alpha, ap, bp, 0, false, edge, 32);
+              tile<T>(kc, alpha, ap, bp, 0, false, edge, ROW);
               for (let r = 0; r < rows; r++) {
                 for (let s = 0; s < columns; s++) {
                   const at = to + bytes<T>(r * ldc + s);
-                  let x = load<T>(edge + <usize>r * 32 + bytes<T>(s));
+                  let x = load<T>(edge + <usize>r * ROW + bytes<T>(s));
                   if (shift) x += load<T>(shift + bytes<T>(s));
                   store<T>(at, adds ? load<T>(at) + x : x);
                 }

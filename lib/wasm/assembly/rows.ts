@@ -195,8 +195,10 @@ export function crossEntropyBackward(
     const factor = s * load<f32>(at(share, i));
     let j = 0;
     for (; j + 8 <= n; j += 8) {
-      v128.store(at(to, j), f32x4.mul(f32s(factor), exp4(f32x4.sub(v128.load(at(x, j)), f32s(greatest)))));
-      v128.store(at(to, j), f32x4.mul(f32s(factor), exp4(f32x4.sub(v128.load(at(x, j), 16), f32s(greatest)))), 16);
+      const e0 = exp4(f32x4.sub(v128.load(at(x, j)), f32s(greatest)));
+      const e1 = exp4(f32x4.sub(v128.load(at(x, j), 16), f32s(greatest)));
+      v128.store(at(to, j), f32x4.mul(f32s(factor), e0));
+      v128.store(at(to, j), f32x4.mul(f32s(factor), e1), 16);
     }
     for (; j < n; j++) store<f32>(at(to, j), factor * exp1(load<f32>(at(x, j)) - greatest));
     const hit = at(to, target);

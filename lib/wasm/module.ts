@@ -44,7 +44,7 @@ let threadCount: number | undefined;
  */
 export function useRelaxedSimd(): boolean {
   // Node 20 has it behind a flag, which may still be set now.
-  return want("relaxed", hasRelaxedSimd() || (setFlag("--experimental-wasm-relaxed-simd") && hasRelaxedSimd()));
+  return chooseBuild("relaxed", hasRelaxedSimd() || (setFlag("--experimental-wasm-relaxed-simd") && hasRelaxedSimd()));
 }
 
 /**
@@ -54,10 +54,11 @@ export function useRelaxedSimd(): boolean {
  */
 export function useWideSimd(): boolean {
   const joins = typeof process !== "undefined" && process.arch === "x64" && parseInt(process.versions?.v8 ?? "0") >= 13;
-  return want("wide", joins && hasRelaxedSimd() && setFlag("--experimental-wasm-revectorize"));
+  return chooseBuild("wide", joins && hasRelaxedSimd() && setFlag("--experimental-wasm-revectorize"));
 }
 
-function want(build: Build, possible: boolean): boolean {
+/** Takes the build if it is possible; whether it will be used. */
+export function chooseBuild(build: Build, possible: boolean): boolean {
   if (loaded) return loaded.build === build;
   if (possible) wanted = build;
   return possible;

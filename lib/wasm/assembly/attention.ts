@@ -16,7 +16,8 @@
 import { gemm } from "./gemm";
 import { softmaxRow, softmaxRowBackward } from "./rows";
 
-const BLOCK: i32 = 64;
+/** Query rows of a block: whole tiles of a product, whichever tile it is. */
+const BLOCK: i32 = 48;
 
 @inline function at(p: usize, j: i32): usize {
   return p + (<usize>j << 2);

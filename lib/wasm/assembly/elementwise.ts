@@ -76,7 +76,8 @@ const GELU_CUBE_SLOPE = memory.data<f32>([3 * 0.044715]);
   return f32x4.mul(dy, f32x4.mul(s, fma<f32>(f32x4.mul(x, inner), f32x4.sub(constant(ONE), s), constant(ONE))));
 }
 
-// Two vectors a turn: the engine loads the polynomials' coefficients again in each turn.
+// Two vectors a turn, both worked out before either is stored: the polynomials' coefficients are loaded once for both, and
+// an engine that joins vectors can (see tile.ts).
 
 @inline function forward(op: i32, n: i32, x: usize, y: usize, slope: f32): void {
   let i = 0;
@@ -187,9 +188,21 @@ const DIV = 3;
 /** y = a + b, a - b, a b or a / b: a [m, n], and b [n] the same for each row. For m above 1, n is a multiple of 4. */
 @inline function arithmetic(op: i32, m: i32, n: i32, a: usize, b: usize, y: usize): void {
   for (let i = 0; i < m; i++) {
-    for (let j = 0; j < n; j += 4) {
-      v128.store(y, combined(op, v128.load(a), v128.load(b + (<usize>j << 2))));
+    let from = b;
+    let j = 0;
+    for (; j + 8 <= n; j += 8) {
+      const y0 = combined(op, v128.load(a), v128.load(from));
+      const y1 = combined(op, v128.load(a, 16), v128.load(from, 16));
+      v128.store(y, y0);
+      v128.store(y, y1, 16);
+      a += 32;
+      from += 32;
+      y += 32;
+    }
+    for (; j < n; j += 4) {
+      v128.store(y, combined(op, v128.load(a), v128.load(from)));
       a += 16;
+      from += 16;
       y += 16;
     }
   }

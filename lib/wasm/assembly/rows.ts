@@ -10,7 +10,8 @@ function exp1(x: f32): f32 {
   return p + (<usize>j << 2);
 }
 
-// Sums and maxima run in four vectors at once: one alone would wait for itself at every step.
+// Sums and maxima run in four vectors at once: one alone would wait for itself at every step. What is stored goes by pairs
+// of vectors, worked out before either is stored: so an engine that joins vectors can (see tile.ts), and no other is slower.
 
 /** The greatest of n numbers. A NaN may be lost: whatever sums over the row finds it again. */
 function rowMax(n: i32, x: usize): f32 {
@@ -96,7 +97,12 @@ function expRow(n: i32, x: usize, y: usize, shift: f32): f32 {
 /** y = a y over a row. */
 @inline function scaleRow(n: i32, y: usize, a: f32): void {
   let j = 0;
-  for (; j + 4 <= n; j += 4) v128.store(at(y, j), f32x4.mul(f32s(a), v128.load(at(y, j))));
+  for (; j + 8 <= n; j += 8) {
+    const y0 = f32x4.mul(f32s(a), v128.load(at(y, j)));
+    const y1 = f32x4.mul(f32s(a), v128.load(at(y, j), 16));
+    v128.store(at(y, j), y0);
+    v128.store(at(y, j), y1, 16);
+  }
   for (; j < n; j++) store<f32>(at(y, j), a * load<f32>(at(y, j)));
 }
 
@@ -142,9 +148,13 @@ export function softmaxRow(n: i32, x: usize, y: usize): void {
 export function softmaxRowBackward(n: i32, y: usize, dy: usize, dx: usize, scale: f32): void {
   const inner = dotRow(n, y, dy);
   let j = 0;
-  for (; j + 4 <= n; j += 4) {
-    const d = f32x4.sub(v128.load(at(dy, j)), f32s(inner));
-    v128.store(at(dx, j), f32x4.mul(f32x4.mul(f32s(scale), v128.load(at(y, j))), d));
+  for (; j + 8 <= n; j += 8) {
+    const d0 = f32x4.sub(v128.load(at(dy, j)), f32s(inner));
+    const d1 = f32x4.sub(v128.load(at(dy, j), 16), f32s(inner));
+    const dx0 = f32x4.mul(f32x4.mul(f32s(scale), v128.load(at(y, j))), d0);
+    const dx1 = f32x4.mul(f32x4.mul(f32s(scale), v128.load(at(y, j), 16)), d1);
+    v128.store(at(dx, j), dx0);
+    v128.store(at(dx, j), dx1, 16);
   }
   for (; j < n; j++) store<f32>(at(dx, j), scale * load<f32>(at(y, j)) * (load<f32>(at(dy, j)) - inner));
 }
@@ -206,6 +216,11 @@ export function crossEntropyBackward(
   }
 }
 
+/** (x - mean) rstd of four numbers. */
+@inline function hat4(x: usize, mean: f32, rstd: f32): v128 {
+  return f32x4.mul(f32x4.sub(v128.load(x), f32s(mean)), f32s(rstd));
+}
+
 /** y = gamma xhat + beta, xhat = (x - mean) / sqrt(variance + eps): keeps mean [m] and rstd [m] for the backward. */
 export function layerNorm(m: i32, d: i32, eps: f32, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize): void {
   for (let i = 0; i < m; i++) {
@@ -214,9 +229,11 @@ export function layerNorm(m: i32, d: i32, eps: f32, x: usize, gamma: usize, beta
     const mu = rowSum(d, from) / <f32>d;
     const r: f32 = 1 / sqrt<f32>(squaresAround(mu, d, from) / <f32>d + eps);
     let j = 0;
-    for (; j + 4 <= d; j += 4) {
-      const hat = f32x4.mul(f32x4.sub(v128.load(at(from, j)), f32s(mu)), f32s(r));
-      v128.store(at(to, j), fma<f32>(hat, v128.load(at(gamma, j)), v128.load(at(beta, j))));
+    for (; j + 8 <= d; j += 8) {
+      const y0 = fma<f32>(hat4(at(from, j), mu, r), v128.load(at(gamma, j)), v128.load(at(beta, j)));
+      const y1 = fma<f32>(hat4(at(from, j) + 16, mu, r), v128.load(at(gamma, j), 16), v128.load(at(beta, j), 16));
+      v128.store(at(to, j), y0);
+      v128.store(at(to, j), y1, 16);
     }
     for (; j < d; j++) {
       store<f32>(at(to, j), (load<f32>(at(from, j)) - mu) * r * load<f32>(at(gamma, j)) + load<f32>(at(beta, j)));
@@ -240,20 +257,30 @@ export function layerNormBackward(
     const to = at(dx, i * d);
     const mu = load<f32>(at(mean, i));
     const r = load<f32>(at(rstd, i));
-    let sum = f32s(0);
-    let hatSum = f32s(0);
+    let s0 = f32s(0), s1 = s0, h0 = s0, h1 = s0;
     let j = 0;
-    for (; j + 4 <= d; j += 4) {
-      const hat = f32x4.mul(f32x4.sub(v128.load(at(from, j)), f32s(mu)), f32s(r));
-      const u = v128.load(at(up, j));
-      const g = f32x4.mul(u, v128.load(at(gamma, j)));
-      sum = f32x4.add(sum, g);
-      hatSum = fma<f32>(g, hat, hatSum);
-      v128.store(at(dgamma, j), fma<f32>(u, hat, v128.load(at(dgamma, j))));
-      v128.store(at(dbeta, j), f32x4.add(u, v128.load(at(dbeta, j))));
+    for (; j + 8 <= d; j += 8) {
+      const hat0 = hat4(at(from, j), mu, r);
+      const hat1 = hat4(at(from, j) + 16, mu, r);
+      const u0 = v128.load(at(up, j));
+      const u1 = v128.load(at(up, j), 16);
+      const g0 = f32x4.mul(u0, v128.load(at(gamma, j)));
+      const g1 = f32x4.mul(u1, v128.load(at(gamma, j), 16));
+      s0 = f32x4.add(s0, g0);
+      s1 = f32x4.add(s1, g1);
+      h0 = fma<f32>(g0, hat0, h0);
+      h1 = fma<f32>(g1, hat1, h1);
+      const dgamma0 = fma<f32>(u0, hat0, v128.load(at(dgamma, j)));
+      const dgamma1 = fma<f32>(u1, hat1, v128.load(at(dgamma, j), 16));
+      const dbeta0 = f32x4.add(u0, v128.load(at(dbeta, j)));
+      const dbeta1 = f32x4.add(u1, v128.load(at(dbeta, j), 16));
+      v128.store(at(dgamma, j), dgamma0);
+      v128.store(at(dgamma, j), dgamma1, 16);
+      v128.store(at(dbeta, j), dbeta0);
+      v128.store(at(dbeta, j), dbeta1, 16);
     }
-    let s = sum4(sum);
-    let sh = sum4(hatSum);
+    let s = sum4(f32x4.add(s0, s1));
+    let sh = sum4(f32x4.add(h0, h1));
     for (; j < d; j++) {
       const hat = (load<f32>(at(from, j)) - mu) * r;
       const u = load<f32>(at(up, j));
@@ -265,11 +292,13 @@ export function layerNormBackward(
     }
     s /= <f32>d;
     sh /= <f32>d;
-    for (j = 0; j + 4 <= d; j += 4) {
-      const hat = f32x4.mul(f32x4.sub(v128.load(at(from, j)), f32s(mu)), f32s(r));
-      const g = f32x4.mul(v128.load(at(up, j)), v128.load(at(gamma, j)));
-      const inner = f32x4.sub(f32x4.sub(g, f32s(s)), f32x4.mul(hat, f32s(sh)));
-      v128.store(at(to, j), f32x4.mul(f32s(r), inner));
+    for (j = 0; j + 8 <= d; j += 8) {
+      const g0 = f32x4.mul(v128.load(at(up, j)), v128.load(at(gamma, j)));
+      const g1 = f32x4.mul(v128.load(at(up, j), 16), v128.load(at(gamma, j), 16));
+      const inner0 = f32x4.sub(f32x4.sub(g0, f32s(s)), f32x4.mul(hat4(at(from, j), mu, r), f32s(sh)));
+      const inner1 = f32x4.sub(f32x4.sub(g1, f32s(s)), f32x4.mul(hat4(at(from, j) + 16, mu, r), f32s(sh)));
+      v128.store(at(to, j), f32x4.mul(f32s(r), inner0));
+      v128.store(at(to, j), f32x4.mul(f32s(r), inner1), 16);
     }
     for (; j < d; j++) {
       const hat = (load<f32>(at(from, j)) - mu) * r;

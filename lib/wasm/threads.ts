@@ -75,11 +75,16 @@ export class Threads {
   /** Makes all calls, and returns when all are done. */
   run(calls: readonly Call[], operations = Infinity): void {
     if (this.count === 1 || calls.length === 1 || calls.length * operations < 2 * WORTH_SHARING) {
-      for (const [kernel, ...args] of calls) this.functions[this.numbers.get(kernel)!](...args);
+      for (const call of calls) this.alone(call);
       return;
     }
     this.workers ??= this.start();
     for (let from = 0; from < calls.length; from += MOST_CALLS) this.share(calls.slice(from, from + MOST_CALLS));
+  }
+
+  /** Makes a call on the main thread. Small layers are many such calls: destructuring would cost as much as a layer of 16. */
+  private alone(call: Call): void {
+    this.functions[this.numbers.get(call[0])!].apply(undefined, call.slice(1) as number[]);
   }
 
   private share(calls: readonly Call[]): void {
@@ -98,7 +103,7 @@ export class Threads {
     if (!this.finished(calls.length)) {
       for (const thread of this.workers!) void thread.terminate();
       this.stop();
-      for (const [kernel, ...args] of calls) this.functions[this.numbers.get(kernel)!](...args);
+      for (const call of calls) this.alone(call);
     } else if (Atomics.load(words, FAILED)) {
       throw new Error("wasm: a kernel stopped");
     }

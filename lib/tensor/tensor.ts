@@ -492,8 +492,15 @@ export class Tensor {
 
   /** The square root of the sum of squares (the Frobenius norm). */
   norm(): number {
-    // Scaled by the greatest element, so that neither 1e200 nor 1e-200 leaves the range of a double.
     const data = this.data;
+    let [even, odd] = [0, 0];
+    for (let i = 0; i + 1 < data.length; i += 2) {
+      even += data[i] * data[i];
+      odd += data[i + 1] * data[i + 1];
+    }
+    const squares = even + odd + (data.length % 2 === 1 ? data[data.length - 1] ** 2 : 0);
+    if (squares > 1e-280 && squares < Infinity) return Math.sqrt(squares);
+    // The square of 1e200 or of 1e-200 leaves the range of a double: scaled by the greatest element, it does not.
     let scale = 0;
     for (const x of data) {
       if (x !== x) return NaN;

@@ -329,6 +329,7 @@ describe("shapes", () => {
   });
 
   it("measures without overflow", () => {
+    expect([tensor([2, 3, 6]), tensor([3, 4]), tensor([-2])].map((t) => t.norm())).toEqual([7, 5, 2]);
     expect(tensor([3e200, 4e200]).norm()).toBeCloseTo(5e200, -190);
     expect(tensor([3e-200, 4e-200]).norm() / 5e-200).toBeCloseTo(1, 12);
     expect(tensor([NaN, 1]).norm()).toBeNaN();

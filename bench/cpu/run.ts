@@ -1,7 +1,8 @@
 /**
  * Times of gradbook's tiers beside PyTorch's (Debian's python3-torch, with OpenBLAS from libopenblas0-pthread) and, where
  * `npm ci --prefix bench/cpu/peers` has installed them, other JavaScript libraries', all in one run. The wide kernels need
- * Node 24: this one, or the one that scripts/install-test-peers.sh installs.
+ * Node 24: this one, or the one that scripts/install-test-peers.sh installs. PyTorch is also held to AVX2, which is what most
+ * processors have: where there is AVX-512, OpenBLAS takes it.
  *
  *     npx ts-node -T bench/cpu/run.ts
  */
@@ -36,6 +37,7 @@ const wideNode = parseInt(process.versions.v8) < 13 && existsSync(newerNode) ? n
 
 const columns: [string, Times | undefined][] = [
   ["PyTorch, 1 thread", measure("/usr/bin/python3", [pytorch, "1"], { OPENBLAS_NUM_THREADS: "1" })],
+  ["PyTorch, 1 thread, AVX2", measure("/usr/bin/python3", [pytorch, "1"], { OPENBLAS_NUM_THREADS: "1", OPENBLAS_CORETYPE: "Haswell", ATEN_CPU_CAPABILITY: "avx2" })],
   ["plain TypeScript", measure(process.execPath, [...tsNode, ours, "cpu", "1"])],
   ["wasm", measure(process.execPath, [...tsNode, ours, "wasm", "1"])],
   ["wasm, relaxed", measure(process.execPath, [...tsNode, ours, "wasm", "1", "relaxed"])],

@@ -10,7 +10,7 @@ import { runInNewContext } from "node:vm";
 const kept = new Set(["structuredClone", "TextEncoder", "TextDecoder", "queueMicrotask"]);
 
 /** Parts of the library that keep a choice for all later calls. */
-const lasting = ["device", "registerDevice", "useRelaxedSimd", "webgpu"];
+const lasting = ["device", "registerDevice", "useRelaxedSimd", "useThreads", "useWideSimd", "webgpu"];
 
 function deepFreeze(root: object): void {
   const open: object[] = [root];

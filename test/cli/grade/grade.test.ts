@@ -1,6 +1,6 @@
 /** `gradbook grade` as a teacher runs it: a class of notebooks in every condition, every output, stop and resume. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync } from "fflate";
@@ -286,6 +286,35 @@ describe("a child that a student's answers share", () => {
     const [{ exercises: graded }] = (JSON.parse(readFileSync(at("one.json"), "utf8")) as { submissions: Submission[] }).submissions;
     expect(graded.map(({ id: name, status }) => `${name}: ${status}`)).toEqual(["scalar-chain-rule: passed", "jacobian-composition: passed", "layer-norm: error"]);
     expect(graded[2].checks.map(({ message }) => message).join()).toMatch(/layerNorm\.backward is withheld/);
+  }, 60_000);
+});
+
+describe("the snapshot that children start from", () => {
+  it("gives each child its own random numbers and the time of now", () => {
+    const drawn = "throw new Error(JSON.stringify([Math.random(), crypto.randomUUID(), Date.now(), performance.timeOrigin + performance.now()]));";
+    mkdirSync(at("drawing"));
+    for (const name of ["a", "b"]) writeFileSync(at("drawing", `${name}.ipynb`), notebook([{ source: honest.replace("jacobianF(u) {", `jacobianF(u) { ${drawn}`), id }]));
+    const before = Date.now();
+    gradbook("grade", at("drawing"), "--json", at("drawing.json"), "--jobs", "1");
+    const { submissions } = JSON.parse(readFileSync(at("drawing.json"), "utf8")) as { submissions: Submission[] };
+    const seen = submissions.map(({ exercises: [{ checks }] }) => JSON.parse(/\[.*\]/.exec(checks[0].message)![0]) as [number, string, number, number]);
+    const [[random, uuid, ...times], [otherRandom, otherUuid, ...otherTimes]] = seen;
+    expect(new Set([random, uuid, otherRandom, otherUuid]).size).toBe(4);
+    for (const time of [...times, ...otherTimes]) {
+      expect(time).toBeGreaterThan(before);
+      expect(time).toBeLessThan(Date.now());
+    }
+  }, 60_000);
+
+  it("is removed at the end, with those that killed runs have left, and not that of a run beside it", () => {
+    const temporary = at("temporary");
+    for (const name of ["gradbook-child-killed", "gradbook-child-running", "gradbook-other"]) mkdirSync(path.join(temporary, name), { recursive: true });
+    const yesterday = Date.now() / 1000 - 25 * 3600;
+    for (const name of ["gradbook-child-killed", "gradbook-other"]) utimesSync(path.join(temporary, name), yesterday, yesterday);
+    writeFileSync(at("one.ipynb"), notebook([{ source: honest, id }]));
+    const graded = spawnSync(process.execPath, ["-e", runCli, "--", "grade", at("one.ipynb")], { encoding: "utf8", timeout: 60_000, env: { ...process.env, TMPDIR: temporary } });
+    expect(graded.stdout).toMatch(/passed, 10 of 10 points/);
+    expect(readdirSync(temporary).sort()).toEqual(["gradbook-child-running", "gradbook-other"]);
   }, 60_000);
 });
 

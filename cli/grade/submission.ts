@@ -26,6 +26,8 @@ const largest = 256e6;
 const largestTotal = 1e9;
 /** Of the code in one notebook, in characters. */
 const longestCode = 2e6;
+/** Notebooks of one submission: the course has 40. */
+const mostFiles = 1000;
 const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
 
 interface Found {
@@ -61,8 +63,11 @@ function filesInZip(zip: string, problems: string[]): Found[] {
     unzipSync(readFileSync(zip), {
       filter: ({ name, originalSize }) => {
         const parts = name.split(/[\\/]/);
-        if (!wanted(parts.at(-1) ?? "")) return false;
-        if (!parts.some(skipped)) sizes.set(name, originalSize);
+        const file = parts.at(-1) ?? "";
+        if (/\.zip$/i.test(file) && !parts.some(skipped)) problems.push(`${zip}/${name} is a zip file inside a zip file; unpack the outer one to have it graded`);
+        if (!wanted(file)) return false;
+        // A name that stands there twice is unpacked twice.
+        if (!parts.some(skipped)) sizes.set(name, (sizes.get(name) ?? 0) + originalSize);
         else if (skipped(parts[0]) && !ofTools.has(parts[0])) dotted.add(parts[0]);
         return false;
       },
@@ -176,7 +181,8 @@ function readModule(text: string, file: string): CodeCell[] {
 function readSubmission(files: Found[], student: string, shown: string, problems: string[]): Submission {
   const submission: Submission = { path: shown, student, notebooks: [], problems: [...problems] };
   let total = 0;
-  for (const file of files) {
+  if (files.length > mostFiles) submission.problems.push(`${shown} holds ${files.length} notebooks, the first ${mostFiles} are read`);
+  for (const file of files.slice(0, mostFiles)) {
     total += file.size;
     const [size, limit, whose] = file.size > largest ? [file.size, largest, ""] : [total, largestTotal, " of a submission"];
     if (size > limit) {

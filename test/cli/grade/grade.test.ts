@@ -1,6 +1,6 @@
 /** `gradbook grade` as a teacher runs it: a class of notebooks in every condition, every output, stop and resume. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync } from "fflate";
@@ -396,32 +396,76 @@ describe("a run that is stopped while its children are starting", () => {
 });
 
 describe("watch", () => {
-  it("grades a notebook again when it is saved", async () => {
-    mkdirSync(at("watched"));
-    const child = spawn(process.execPath, ["-e", runCli, "--", "watch", at("watched")]);
-    let stdout = "";
+  /** A folder that is watched, and what is waited for on the terminal. */
+  function watched(name: string) {
+    const folder = at(name);
+    mkdirSync(folder);
+    const child = spawn(process.execPath, ["-e", runCli, "--", "watch", folder]);
+    let printed = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (printed += chunk.toString()));
     const seen = (what: RegExp): Promise<void> =>
       new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`not seen: ${String(what)} in ${stdout}`)), 20_000);
         const look = (): void => {
-          if (!what.test(stdout)) return;
-          clearTimeout(timer);
-          child.stdout.off("data", look);
-          resolve();
+          if (what.test(printed)) {
+            clearTimeout(timer);
+            clearInterval(interval);
+            resolve();
+          }
         };
-        child.stdout.on("data", look);
-        look();
+        const interval = setInterval(look, 20);
+        const timer = setTimeout(() => {
+          clearInterval(interval);
+          reject(new Error(`not seen: ${String(what)} in ${printed}`));
+        }, 20_000);
       });
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+    return { child, seen, closed, printed: () => printed, save: (file: string, content: string) => writeFileSync(path.join(folder, file), content) };
+  }
+
+  it("grades a notebook again when it is saved, and says of every other file what it is", async () => {
+    const { child, seen, closed, printed, save } = watched("watched");
     try {
       await seen(/Watching/);
-      writeFileSync(at("watched", "02-jacobian-composition.ipynb"), notebook([{ source: transposed, id }]));
-      await seen(/Your J_f is the transpose[\s\S]*0 of \d+ exercises passed/);
-      writeFileSync(at("watched", "02-jacobian-composition.ipynb"), notebook([{ source: honest, id }]));
+      save("02-jacobian-composition.ipynb", notebook([{ source: transposed, id }]));
+      await seen(/^\d\d:\d\d:\d\d 02-jacobian-composition\.ipynb\n[\s\S]*Your J_f is the transpose[\s\S]*0 of \d+ exercises passed/m);
+      save("half.ipynb", notebook([{ source: honest, id }]).slice(0, 300));
+      await seen(/half\.ipynb is not JSON[\s\S]*Watching/);
+      save("theory.ipynb", notebook([{ source: "const a = 1;" }]));
+      await seen(/theory\.ipynb\nIt holds no exercise of the course\./);
+      save("notes.txt", "nothing");
+      save("02-jacobian-composition.ipynb", notebook([{ source: honest, id }]));
       await seen(/passed, 10 of 10 points[\s\S]*1 of \d+ exercises passed/);
+      expect(printed()).not.toContain("notes.txt");
     } finally {
       child.kill("SIGINT");
     }
-    expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
+    expect(await closed).toBe(0);
+  }, 60_000);
+
+  it("ends with a sentence when its folder is removed", async () => {
+    const { child, seen, closed, save } = watched("watched and removed");
+    try {
+      await seen(/Watching/);
+      save("theory.ipynb", notebook([{ source: "const a = 1;" }]));
+      await seen(/holds no exercise/);
+      rmSync(at("watched and removed"), { recursive: true });
+      await seen(/watched and removed cannot be watched any more \(it was removed\)/);
+    } finally {
+      child.kill("SIGINT");
+    }
+    expect(await closed).toBe(1);
+  }, 60_000);
+
+  it("ends on Ctrl-C while an answer runs, and says nothing about that answer", async () => {
+    const { child, seen, closed, printed, save } = watched("watched with a loop");
+    try {
+      await seen(/Watching/);
+      save("02-jacobian-composition.ipynb", notebook([{ source: "function jacobianF() { for (;;); }", id }]));
+      await seen(/02-jacobian-composition\.ipynb\n/);
+    } finally {
+      child.kill("SIGINT");
+    }
+    expect(await closed).toBe(0);
+    expect(printed()).not.toMatch(/points|stopped/);
   }, 60_000);
 });

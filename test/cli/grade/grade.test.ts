@@ -450,10 +450,10 @@ describe("watch", () => {
       await seen(/holds no exercise/);
       rmSync(at("watched and removed"), { recursive: true });
       await seen(/watched and removed cannot be watched any more \(it was removed\)/);
+      expect(await closed).toBe(1);
     } finally {
       child.kill("SIGINT");
     }
-    expect(await closed).toBe(1);
   }, 60_000);
 
   it("ends on Ctrl-C while an answer runs, and says nothing about that answer", async () => {

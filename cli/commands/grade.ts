@@ -65,9 +65,9 @@ function refuseFolder(folder: string): void {
   }
 }
 
-/** The whole file or the old one, never half. */
+/** The whole file or the old one, never half. A draft that a killed run has left is the next run's. */
 function writeWhole(file: string, text: string): void {
-  const draft = `${file}.${process.pid}.tmp`;
+  const draft = path.join(path.dirname(file), `.gradbook-${path.basename(file)}.tmp`);
   writeFileSync(draft, text);
   renameSync(draft, file);
 }

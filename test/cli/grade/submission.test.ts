@@ -1,5 +1,5 @@
 /** Files of submissions that claim, hold or hide too much. Read without a child, so that a bomb costs the test nothing. */
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync, type Zippable } from "fflate";
@@ -24,9 +24,9 @@ function read(name: string, zip: Uint8Array): Submission {
   const file = path.join(folder, name, "student.zip");
   mkdirSync(path.dirname(file));
   writeFileSync(file, zip);
-  const [source, ...more] = findSubmissions([path.dirname(file)]);
-  expect(more.map((other) => other.read().problems)).toEqual([]);
-  return source.read();
+  const found = findSubmissions([path.dirname(file)]);
+  expect(found).toHaveLength(1);
+  return found[0].read();
 }
 
 describe("a zip file", () => {
@@ -66,9 +66,59 @@ describe("a zip file", () => {
   it("inside a zip file is not opened, and that is said", () => {
     const file = path.join(folder, "class.zip");
     writeFileSync(file, zipSync({ "ann/a.ipynb": some, "ben/ben.zip": zipSync({ "a.ipynb": some }), "__MACOSX/._ben.zip": some }));
-    const read = findSubmissions([file]).map((source) => source.read());
-    expect(read.flatMap(({ notebooks }) => notebooks)).toHaveLength(1);
-    const problems = read.flatMap((submission) => submission.problems);
-    expect(problems).toEqual([expect.stringMatching(/class\.zip\/ben\/ben\.zip is a zip file inside a zip file; unpack the outer one to have it graded$/)]);
+    const [ann, ben, ...more] = findSubmissions([file]).map((source) => source.read());
+    expect(more).toEqual([]);
+    expect(ann).toMatchObject({ student: "ann", notebooks: [{}], problems: [] });
+    expect(ben).toMatchObject({ student: "ben", notebooks: [] });
+    expect(ben.problems).toEqual([expect.stringMatching(/class\.zip\/ben\/ben\.zip is a zip file inside a zip file; unpack the outer one to have it graded$/)]);
+  });
+});
+
+describe("a class", () => {
+  const make = (name: string, files: Record<string, Uint8Array | string>): string => {
+    for (const [file, content] of Object.entries(files)) {
+      mkdirSync(path.dirname(path.join(folder, name, file)), { recursive: true });
+      writeFileSync(path.join(folder, name, file), content);
+    }
+    return path.join(folder, name);
+  };
+  /** Problems by student, without the folder's path. */
+  const problemsIn = (place: string): Record<string, string[]> =>
+    Object.fromEntries(findSubmissions([place]).map((source) => [source.student, source.read().problems.map((problem) => problem.replaceAll(`${path.dirname(place)}/`, ""))]));
+
+  it("of folders has each in it, also who handed in no notebook, and says what is there instead", () => {
+    const place = make("class", {
+      "ann/a.ipynb": some, "ben/answers.docx": "PK", "ben/photo.jpg": "", "cid/work.rar": "Rar!", "dee.zip": "PK no zip", "eve.zip": zipSync({}),
+      "fay.zip": zipSync({ "work/essay.pdf": some }), "line\nbreak/a.ipynb": some, "grades.csv": "the teacher's",
+    });
+    symlinkSync("/etc/passwd", path.join(place, "gil.ipynb"));
+    expect(problemsIn(place)).toEqual({
+      ann: [],
+      ben: ["class/ben holds no notebook, only answers.docx and 1 more"],
+      cid: ["class/cid/work.rar is an archive that is not opened; unpack it, or make it a zip file"],
+      dee: [expect.stringMatching(/^class\/dee\.zip is no zip file that can be read/)],
+      eve: ["class/eve.zip holds no file"],
+      fay: ["class/fay holds no notebook, only essay.pdf"],
+      gil: ["class/gil.ipynb is a link; links are not followed"],
+      "line\nbreak": [],
+    });
+  });
+
+  it("in one folder around it is found with whatever lies beside", () => {
+    const place = make("wrapped", { "export/ann/a.ipynb": some, "export/ben/answers.docx": "PK", "export/cid/a.ipynb": some, "export/readme.txt": "", "log.txt": "" });
+    expect(problemsIn(place)).toEqual({ ann: [], ben: ["wrapped/ben holds no notebook, only answers.docx"], cid: [] });
+  });
+
+  it.each([
+    ["of one submission", { "hw/a.ipynb": some, "data/numbers.csv": "1" }, { hw: [] }],
+    ["of notebooks", { "ann.ipynb": some, "data/numbers.csv": "1" }, { ann: [] }],
+    ["of one student's course", { "02-jacobian-composition.ipynb": some, "extra/own.ipynb": some, "data/numbers.csv": "1" }, { "of one student's course": [], extra: [] }],
+  ])("%s takes no folder without a notebook for a student", (name, files, students) => {
+    expect(problemsIn(make(name, files))).toEqual(students);
+  });
+
+  it("without a notebook is said to be so", () => {
+    mkdirSync(path.join(folder, "nobody"));
+    expect(problemsIn(path.join(folder, "nobody"))).toEqual({ nobody: ["nobody holds no notebook"] });
   });
 });

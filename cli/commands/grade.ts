@@ -11,7 +11,7 @@ import { generator, pages } from "../grade/page";
 import { printable } from "../grade/printable";
 import { progressDisplay } from "../grade/progress";
 import { gradeAll } from "../grade/run";
-import { compileAhead, findSandbox, Pool } from "../grade/sandbox";
+import { findSandbox, Pool } from "../grade/sandbox";
 import { findSubmissions } from "../grade/submission";
 import { UsageError, type Command } from "../main";
 
@@ -65,9 +65,9 @@ function refuseFolder(folder: string): void {
   }
 }
 
-/** The whole file or the old one, never half. */
+/** The whole file or the old one, never half. A draft that a killed run has left is the next run's. */
 function writeWhole(file: string, text: string): void {
-  const draft = `${file}.${process.pid}.tmp`;
+  const draft = path.join(path.dirname(file), `.gradbook-${path.basename(file)}.tmp`);
   writeFileSync(draft, text);
   renameSync(draft, file);
 }
@@ -113,7 +113,6 @@ async function run(args: string[]): Promise<number> {
   }
   const target = json ?? csv ?? html ?? nbgrader ?? gradescope ?? prairielearn;
   const journal = Journal.open(target && `${target}.journal`, values.seed, randomBytes(6).toString("hex"));
-  if (sources.length > 1) compileAhead();
   const shared = values["share-child"];
   const pool = new Pool(sandbox, jobs, shared);
   const stop = new AbortController();

@@ -26,17 +26,23 @@ async function run(args: string[]): Promise<number> {
     return text.replace(/^(\s*)(✓)/gm, "$1\u001b[32m$2\u001b[0m").replace(/^(\s*)([✗!⧖])/gm, "$1\u001b[31m$2\u001b[0m");
   };
 
+  let ended = false;
+
   const grade = async (file: string): Promise<void> => {
+    console.log(printable(`\n${new Date().toTimeString().slice(0, 8)} ${path.relative(folder, file)}`));
     const [source] = findSubmissions([file]);
     const submission = source.read();
-    for (const problem of submission.problems) console.log(printable(`! ${problem}`));
-    for (const pending of answersIn(submission)) {
+    for (const problem of submission.problems) console.log(color(printable(`! ${problem}`)));
+    const answers = answersIn(submission);
+    if (answers.length === 0 && submission.problems.length === 0) console.log("It holds no exercise of the course.");
+    for (const pending of answers) {
       const { report } = await gradeAnswer(pending, randomBytes(4).toString("hex"), pool, { seconds, differences: true, owner: file });
+      if (ended) return;
       if (report.status === "passed") passed.add(report.id);
       else passed.delete(report.id);
-      console.log(`\n${color(printable(String(report)))}`);
+      console.log(color(printable(String(report))));
     }
-    console.log(`\n${passed.size} of ${exercises.length} exercises passed since the start. Watching ${folder}; Ctrl-C ends.`);
+    console.log(`${passed.size} of ${exercises.length} exercises passed since the start. Watching ${folder}; Ctrl-C ends.`);
   };
 
   // A save is several events, and an editor may write a new file and rename it: the last event counts.
@@ -50,21 +56,24 @@ async function run(args: string[]): Promise<number> {
       file,
       setTimeout(() => {
         waiting.delete(file);
+        if (!existsSync(folder)) return void watcher.emit("error", new Error("it was removed"));
         turn = turn.then(async () => {
-          if (!existsSync(file)) return;
-          await grade(file).catch((error: Error) => console.log(printable(`! ${file}: ${error.message}`)));
+          if (ended || !existsSync(file)) return;
+          await grade(file).catch((error: Error) => console.log(color(printable(`! ${file}: ${error.message}`))));
         });
       }, 150),
     );
   });
   console.log(`Watching ${folder}: save a notebook, and it is graded. Ctrl-C ends.`);
-  await new Promise<void>((resolve) => {
-    process.once("SIGINT", resolve).once("SIGTERM", resolve);
-    watcher.once("error", () => resolve());
+  const failure = await new Promise<Error | undefined>((resolve) => {
+    process.once("SIGINT", () => resolve(undefined)).once("SIGTERM", () => resolve(undefined));
+    watcher.once("error", resolve);
   });
+  ended = true;
   watcher.close();
   for (const timer of waiting.values()) clearTimeout(timer);
   pool.close();
+  if (failure) throw new Error(`watch: ${folder} cannot be watched any more (${failure.message})`);
   return 0;
 }
 

@@ -101,25 +101,39 @@ function frequentMistakes(submissions: readonly GradedSubmission[]): string {
   return `<h2>Most frequent mistakes</h2><table class="list"><thead><tr><th class="number">times</th><th>part</th><th>mistake</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
+/** What kept an answer or a file from being graded, for the teacher to look at. */
+function errorList(submissions: readonly GradedSubmission[]): string {
+  const rows = submissions.flatMap((submission) => {
+    const stopped = submission.exercises.flatMap(({ report: { status, title, checks } }) =>
+      status === "error" || status === "timeout" ? [`${title}: ${checks.find((check) => check.status === status)!.message}`] : [],
+    );
+    const who = `<td><a href="${pageName(submission)}">${escapeHtml(submission.student)}</a></td>`;
+    return [...submission.problems, ...stopped].map((says) => `<tr>${who}<td>${escapeHtml(says)}</td></tr>`);
+  });
+  if (rows.length === 0) return "";
+  return `<h2>Errors</h2><table class="list"><thead><tr><th>student</th><th>what was wrong</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+}
+
 function classPage({ seed, submissions }: ClassResult): string {
   const rows = submissions.map((submission) => {
     const { student, path, score, max, problems, exercises } = submission;
     const count = (wanted: string): number => exercises.filter(({ report }) => report.status === wanted).length;
-    const stopped = count("error") + count("timeout") + problems.length;
+    const errors = count("error") + count("timeout") + problems.length;
     return (
       `<tr><td><a href="${pageName(submission)}">${escapeHtml(student)}</a></td><td class="faint">${escapeHtml(path)}</td>` +
       `<td class="number" data-key="${max > 0 ? score / max : -1}">${points(score, max)}</td><td class="number">${count("passed")}</td>` +
-      `<td class="number">${count("failed")}</td><td class="number">${count("not attempted")}</td><td class="number">${stopped}</td></tr>`
+      `<td class="number">${count("failed")}</td><td class="number">${count("not attempted")}</td><td class="number">${errors}</td></tr>`
     );
   });
-  const heads = ["student", "path", "points", "passed", "failed", "not attempted", "stopped"].map(
+  const heads = ["student", "path", "points", "passed", "failed", "not attempted", "errors"].map(
     (head, i) => `<th${i > 1 ? ' class="number"' : ""}><button type="button">${head}</button></th>`,
   );
   const body = [
-    `<h1>Results</h1><p>${submissions.length} ${submissions.length === 1 ? "submission" : "submissions"}. <span class="faint">Seed ${escapeHtml(seed)}: the same seed grades the same way.</span></p>`,
+    `<h1>Results</h1><p>${submissions.length} ${submissions.length === 1 ? "submission" : "submissions"}. <span class="faint">Seed ${escapeHtml(seed)}: the same seed grades the same way. Points are those of the exercises that a submission holds.</span></p>`,
     `<table class="list"><thead><tr>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`,
     distribution(submissions),
     frequentMistakes(submissions),
+    errorList(submissions),
   ];
   return document("gradbook: results", body.join("\n"), sorting);
 }

@@ -7,8 +7,8 @@ import { randomBytes } from "node:crypto";
 import { accessSync, constants, existsSync, lstatSync, readlinkSync } from "node:fs";
 import path from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { bundle } from "./bundle";
 import type { Job } from "./child";
+import { engine, heap, snapshot } from "./snapshot";
 import { read, write } from "../../exercises/autograder/data";
 import { Tensor } from "gradbook";
 import type { Answer, Output } from "../../exercises/autograder/probe";
@@ -27,7 +27,7 @@ export interface Sandbox {
 }
 
 /** Limits of one child. Memory in MB. */
-const limits = { heap: 256, data: 700, processes: 64, files: 64, fileSize: 1, printed: 10e6, answered: 64e6 };
+const limits = { heap, data: 700, processes: 64, files: 64, fileSize: 1, printed: 10e6, answered: 64e6 };
 
 function which(program: string): string | undefined {
   for (const folder of [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin", "/usr/bin", "/bin"]) {
@@ -42,64 +42,14 @@ function which(program: string): string | undefined {
   return undefined;
 }
 
-/** Reads length and text from standard input, first the script, then the jobs. In a function, so that no name of it is global. */
-const boot = `
-(async () => {
-  const [fs, vm] = ["fs", "vm"].map((name) => require("node:" + name));
-  const { exit } = process;
-  const { alloc } = Buffer;
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  const readBytes = (count) => {
-    const bytes = alloc(count);
-    for (let at = 0; at < count; ) {
-      let got = 0;
-      try { got = fs.readSync(0, bytes, at, count - at); } catch (error) {
-        if (error.code !== "EAGAIN") throw error;
-        Atomics.wait(pause, 0, 0, 2);
-        continue;
-      }
-      if (got === 0) exit(0);
-      at += got;
-    }
-    return bytes;
-  };
-  const readFrame = () => readBytes(readBytes(4).readUInt32LE());
-  const source = readFrame().toString();
-  const compiled = readFrame();
-  const script = new vm.Script(source, { filename: "gradbook", cachedData: compiled.length ? compiled : undefined });
-  const child = script.runInThisContext()(require);
-  // The permission model does not gate signals; without a process namespace they would reach the grader.
-  for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd"]) delete process[name];
-  // What Node adds for a script on the command line, its modules among it. It sets some when this script ends.
-  const added = [...require("node:module").builtinModules, "require", "module", "exports", "__filename", "__dirname"];
-  await null;
-  for (const name of added) if (!["console", "crypto", "process"].includes(name)) delete globalThis[name];
-  for (;;) await child.serve(readFrame);
-})();
-`;
-
-/** Loads the script once and prints what V8 compiled: every later child starts from that. */
-const compile = `
-const source = require("node:fs").readFileSync(0, "utf8");
-const script = new (require("node:vm").Script)(source, { filename: "gradbook" });
-script.runInThisContext()(require);
-require("node:fs").writeFileSync(1, script.createCachedData());
-`;
-
-/**
- * An answer runs for a tenth of a second, and its tensors are many and short-lived: room for young objects, no threads beside
- * the answer's own, and less eagerness to optimise save a third of a child's work.
- */
-const engine = [`--max-old-space-size=${limits.heap}`, "--min-semi-space-size=32", "--single-threaded-gc", "--v8-pool-size=0", "--interrupt-budget=300000"];
-
-function nodeCommand(program: string, permission: boolean, shared: boolean): string[] {
+function nodeCommand(program: string, blob: string, permission: boolean, shared: boolean): string[] {
   const [major, minor] = process.versions.node.split(".").map(Number);
   const flag = major > 23 || (major === 22 && minor >= 13) || (major === 23 && minor >= 5) ? "--permission" : "--experimental-permission";
-  return [program, "--no-warnings", ...(permission ? [flag] : []), ...(shared ? ["--frozen-intrinsics"] : []), ...engine, "-e", boot];
+  return [program, "--no-warnings", ...(permission ? [flag] : []), ...(shared ? ["--frozen-intrinsics"] : []), ...engine, "--snapshot-blob", blob];
 }
 
-/** The machine's libraries, read only, and Node; nothing else has a name in there. */
-function bubblewrap(program: string, asNobody: boolean): string[] {
+/** The machine's libraries, read only, Node and the child's snapshot; nothing else has a name in there. */
+function bubblewrap(program: string, blob: string, asNobody: boolean): string[] {
   const roots = ["/lib", "/lib64", "/bin"].filter(existsSync).flatMap((folder) => {
     const link = lstatSync(folder).isSymbolicLink();
     return link ? ["--symlink", readlinkSync(folder), folder] : ["--ro-bind", folder, folder];
@@ -108,13 +58,13 @@ function bubblewrap(program: string, asNobody: boolean): string[] {
     program,
     ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
     ...(asNobody ? ["--uid", "65534", "--gid", "65534"] : []),
-    ...["--ro-bind", "/usr", "/usr", ...roots, "--ro-bind", process.execPath, "/node"],
+    ...["--ro-bind", "/usr", "/usr", ...roots, "--ro-bind", process.execPath, "/node", "--ro-bind", blob, "/child"],
     ...["--dev", "/dev", "--remount-ro", "/", "--chdir", "/"],
   ];
 }
 
 /** What to try on this machine, safest first. */
-function candidates(cpuSeconds: number): Sandbox[] {
+function candidates(cpuSeconds: number, blob: string): Sandbox[] {
   const root = process.getuid?.() === 0;
   const [setpriv, prlimit, bwrap, unshare] = ["setpriv", "prlimit", "bwrap", "unshare"].map(which);
   // A user id for each slot: the limit on processes counts by user.
@@ -142,32 +92,21 @@ function candidates(cpuSeconds: number): Sandbox[] {
   const make = (isolation: Isolation, command: Sandbox["command"]): Sandbox => ({ isolation, command, tools: names(command(0, false)) });
   const found: Sandbox[] = [];
   if (bwrap) {
-    found.push(make("bubblewrap", (slot, shared) => [...drop(slot), ...limit(true), ...bubblewrap(bwrap, false), ...nodeCommand("/node", true, shared)]));
-    if (root) found.push(make("bubblewrap", (_slot, shared) => [...limit(false), ...bubblewrap(bwrap, true), ...nodeCommand("/node", true, shared)]));
+    found.push(make("bubblewrap", (slot, shared) => [...drop(slot), ...limit(true), ...bubblewrap(bwrap, blob, false), ...nodeCommand("/node", "/child", true, shared)]));
+    if (root) found.push(make("bubblewrap", (_slot, shared) => [...limit(false), ...bubblewrap(bwrap, blob, true), ...nodeCommand("/node", "/child", true, shared)]));
   }
   // Node 20's permission model does not gate the network; a network namespace does, where one can be had.
   if (root && unshare) {
-    found.push(make("permission model", (slot, shared) => [unshare, "--net", "--ipc", ...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true, shared)]));
+    found.push(make("permission model", (slot, shared) => [unshare, "--net", "--ipc", ...drop(slot), ...limit(true), ...nodeCommand(process.execPath, blob, true, shared)]));
   }
-  found.push(make("permission model", (slot, shared) => [...drop(slot), ...limit(true), ...nodeCommand(process.execPath, true, shared)]));
-  found.push(make("permission model", (_slot, shared) => [...limit(false), ...nodeCommand(process.execPath, true, shared)]));
-  found.push(make("none", (_slot, shared) => [...limit(false), ...nodeCommand(process.execPath, false, shared)]));
+  found.push(make("permission model", (slot, shared) => [...drop(slot), ...limit(true), ...nodeCommand(process.execPath, blob, true, shared)]));
+  found.push(make("permission model", (_slot, shared) => [...limit(false), ...nodeCommand(process.execPath, blob, true, shared)]));
+  found.push(make("none", (_slot, shared) => [...limit(false), ...nodeCommand(process.execPath, blob, false, shared)]));
   return found;
 }
 
-let script: Buffer | undefined;
-let compiled: Buffer = Buffer.alloc(0);
-
-/** Compiles the child's script ahead; pays off from a handful of answers on. V8 refuses it where its flags differ. */
-export function compileAhead(): void {
-  script ??= Buffer.from(bundle(path.join(__dirname, "child.js")));
-  const flags = [...engine, "-e", compile];
-  const { status, stdout } = spawnSync(process.execPath, flags, { input: script, maxBuffer: 64e6 });
-  if (status === 0) compiled = stdout;
-}
-
-function frame(text: Buffer | string): Buffer {
-  const body = Buffer.from(text as string);
+function frame(text: string): Buffer {
+  const body = Buffer.from(text);
   const length = Buffer.alloc(4);
   length.writeUInt32LE(body.length);
   return Buffer.concat([length, body]);
@@ -216,7 +155,6 @@ export class Child {
   private errors = "";
 
   constructor(sandbox: Sandbox, slot: number, private readonly shared = false) {
-    script ??= Buffer.from(bundle(path.join(__dirname, "child.js")));
     const [program, ...args] = sandbox.command(slot, shared);
     // The parent's environment stays with the parent, whether or not bubblewrap clears it.
     this.process = spawn(program, args, { stdio: ["pipe", "pipe", "pipe", "pipe"], env: {}, cwd: "/", detached: true });
@@ -258,8 +196,6 @@ export class Child {
       });
     });
     this.ready.catch(() => this.kill());
-    stdin.write(frame(script));
-    stdin.write(frame(compiled));
   }
 
   /** Ends the child and all that it started. */
@@ -341,7 +277,7 @@ export class Child {
 /** The safest sandbox that starts here. */
 export async function findSandbox(seconds: number): Promise<Sandbox> {
   const reasons: string[] = [];
-  for (const candidate of candidates(Math.ceil(seconds) + 5)) {
+  for (const candidate of candidates(Math.ceil(seconds) + 5, snapshot())) {
     const child = new Child(candidate, 0);
     try {
       await child.ready;

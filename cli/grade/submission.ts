@@ -26,6 +26,8 @@ const largest = 256e6;
 const largestTotal = 1e9;
 /** Of the code in one notebook, in characters. */
 const longestCode = 2e6;
+/** Notebooks of one submission: the course has 40. */
+const mostFiles = 1000;
 const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
 
 interface Found {
@@ -33,7 +35,10 @@ interface Found {
   parts: string[];
   shown: string;
   size: number;
-  read(): Buffer;
+  /** A notebook's bytes; of a file that is none there is nothing to read. */
+  read?(): Buffer;
+  /** The rest of a sentence about a file that should be a submission, or part of one, and cannot be read. */
+  problem?: string;
 }
 
 const wanted = (name: string): boolean => /\.(ipynb|ts)$/i.test(name) && !/\.d\.ts$/i.test(name) && !name.startsWith(".");
@@ -44,13 +49,25 @@ const ofTools = new Set([".ipynb_checkpoints", ".git", ".vscode", ".idea", "node
 
 /** Says of a folder that is passed over for its name that it holds notebooks, where it does. */
 function hidden(folder: string): string[] {
-  return filesInFolder(folder, [], []).length > 0 ? [passedOver(folder)] : [];
+  return filesInFolder(folder, [], []).some(({ read }) => read) ? [passedOver(folder)] : [];
 }
 
 const passedOver = (folder: string): string => `${folder} is passed over, for its name starts with a dot; rename it to have it graded`;
 
+/** What is said of a file that is no notebook; undefined where nothing need be said. */
+function notOpened(name: string): string | undefined {
+  if (/\.zip$/i.test(name)) return "is a zip file inside a zip file; unpack the outer one to have it graded";
+  if (/\.(rar|7z|tar|tgz|gz|bz2|xz)$/i.test(name)) return "is an archive that is not opened; unpack it, or make it a zip file";
+  return undefined;
+}
+
+/** A folder or zip file of which nothing can be had. */
+function nothingOf(file: string, parts: string[], problem: string): Found {
+  return { parts: [...parts, path.basename(file)], shown: file, size: 0, problem };
+}
+
 /** Only listed here: each file is unpacked when it is its turn, so that a zip bomb meets the limits first. */
-function filesInZip(zip: string, problems: string[]): Found[] {
+function filesInZip(zip: string, parts: string[], problems: string[]): Found[] {
   const sizes = new Map<string, number>();
   const dotted = new Set<string>();
   const unpack = (name: string): Buffer => {
@@ -60,57 +77,53 @@ function filesInZip(zip: string, problems: string[]): Found[] {
   try {
     unzipSync(readFileSync(zip), {
       filter: ({ name, originalSize }) => {
-        const parts = name.split(/[\\/]/);
-        if (!wanted(parts.at(-1) ?? "")) return false;
-        if (!parts.some(skipped)) sizes.set(name, originalSize);
-        else if (skipped(parts[0]) && !ofTools.has(parts[0])) dotted.add(parts[0]);
+        const folders = name.split(/[\\/]/);
+        const file = folders.at(-1)!;
+        // A name that stands there twice is unpacked twice. A folder's own entry ends with a slash.
+        if (file === "") return false;
+        if (!folders.some(skipped)) sizes.set(name, (sizes.get(name) ?? 0) + originalSize);
+        else if (wanted(file) && skipped(folders[0]) && !ofTools.has(folders[0])) dotted.add(folders[0]);
         return false;
       },
     });
   } catch (error) {
-    problems.push(`${zip} is no zip file that can be read (${(error as Error).message})`);
+    return [nothingOf(zip, parts, `is no zip file that can be read (${(error as Error).message})`)];
   }
+  if (sizes.size === 0 && dotted.size === 0) return [nothingOf(zip, parts, "holds no file")];
   problems.push(...[...dotted].map((folder) => passedOver(`${zip}/${folder}`)));
-  return [...sizes].map(([name, size]) => ({
+  return [...sizes].map(([name, size]): Found => {
     // Names only: nothing is ever written to where they point.
-    parts: name.split(/[\\/]/).filter((part) => part !== "" && part !== "." && part !== ".."),
-    shown: `${zip}/${name}`,
-    size,
-    read: () => unpack(name),
-  }));
+    const below = name.split(/[\\/]/).filter((part) => part !== "" && part !== "." && part !== "..");
+    const found = { parts: [...parts, ...below], shown: `${zip}/${name}`, size };
+    return wanted(below.at(-1) ?? "") ? { ...found, read: () => unpack(name) } : { ...found, problem: notOpened(name) };
+  });
 }
 
 function filesInFolder(folder: string, parts: string[], problems: string[]): Found[] {
-  const found: Found[] = [];
   let entries;
   try {
     entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => a.name.localeCompare(b.name));
   } catch (error) {
-    problems.push(`${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`);
-    return [];
+    return [nothingOf(folder, parts, `cannot be read (${(error as NodeJS.ErrnoException).code})`)];
   }
-  for (const entry of entries) {
+  return entries.flatMap((entry): Found[] => {
     const file = path.join(folder, entry.name);
+    const found: Found = { parts: [...parts, entry.name], shown: file, size: 0 };
     if (skipped(entry.name)) {
       // A student's folder may be called so; an editor's, full of copies, is passed over in silence.
       if (parts.length === 0 && entry.isDirectory() && !ofTools.has(entry.name)) problems.push(...hidden(file));
-      continue;
+      return [];
     }
-    if (entry.isDirectory()) found.push(...filesInFolder(file, [...parts, entry.name], problems));
-    else if (entry.isSymbolicLink()) problems.push(`${file} is a link; links are not followed`);
-    else if (!entry.isFile()) continue;
-    else if (/\.zip$/i.test(entry.name)) {
-      const inner = filesInZip(file, problems);
-      const name = entry.name.replace(/\.zip$/i, "");
-      found.push(...inner.map((f) => ({ ...f, parts: [...parts, name, ...f.parts] })));
-    } else if (wanted(entry.name)) {
-      found.push({ parts: [...parts, entry.name], shown: file, size: statSync(file).size, read: () => readFileSync(file) });
-    }
-  }
-  return found;
+    if (entry.isDirectory()) return filesInFolder(file, found.parts, problems);
+    if (entry.isSymbolicLink()) return [{ ...found, problem: "is a link; links are not followed" }];
+    if (!entry.isFile()) return [];
+    if (/\.zip$/i.test(entry.name)) return filesInZip(file, [...parts, entry.name.replace(/\.zip$/i, "")], problems);
+    if (!wanted(entry.name)) return [{ ...found, problem: notOpened(entry.name) }];
+    return [{ ...found, size: statSync(file).size, read: () => readFileSync(file) }];
+  });
 }
 
-const stem = (name: string): string => name.replace(/\.(ipynb|ts)$/i, "");
+const stem = (name: string): string => name.replace(/\.(ipynb|ts|zip)$/i, "");
 
 /** The exercise that a file's name names, if any: 02-jacobian-composition, or the id alone. */
 export function namedExercise(file: string): string | undefined {
@@ -118,23 +131,42 @@ export function namedExercise(file: string): string | undefined {
   return exercises.find(({ id, folder }) => name === id || name.includes(folder))?.id;
 }
 
+interface Group {
+  student: string;
+  /** The path that is shown. */
+  where: string;
+  files: Found[];
+}
+
 /** Which submission a file belongs to: a folder each, a notebook each, and a folder of the course's own notebooks as one. */
-function group(files: Found[], name: string, shown: string): Map<string, Found[]> {
+function group(files: Found[], name: string, shown: string): Group[] {
   let list = files;
+  const telling = list.filter(({ read, problem }) => read ?? problem);
   const nested = (f: Found): string | undefined => (f.parts.length > 2 ? f.parts[1] : undefined);
-  const top = new Set(list.map(({ parts }) => parts[0]));
+  const top = new Set(telling.map(({ parts }) => parts[0]));
   // One folder around several others is a wrapping, not a student.
-  if (top.size === 1 && list.every(nested) && new Set(list.map(nested)).size > 1) {
-    list = list.map((f) => ({ ...f, parts: f.parts.slice(1) }));
+  if (top.size === 1 && telling.every(nested) && new Set(telling.map(nested)).size > 1) {
+    list = list.filter(({ parts }) => top.has(parts[0])).map((f) => ({ ...f, parts: f.parts.slice(1) }));
   }
-  const groups = new Map<string, Found[]>();
+  const groups = new Map<string, Group>();
   for (const file of list) {
     const direct = file.parts.length === 1;
+    // Beside the submissions lies what is the teacher's.
+    if (direct && !file.read && !file.problem) continue;
     const student = !direct ? file.parts[0] : namedExercise(file.parts[0]) ? name : stem(file.parts[0]);
-    const key = direct && student !== name ? file.shown : `${shown}\n${student}`;
-    groups.set(key, [...(groups.get(key) ?? []), file]);
+    const alone = direct && student !== name;
+    const key = JSON.stringify(alone ? [file.shown] : [shown, student]);
+    const where = alone ? file.shown : student === name ? shown : path.join(shown, student);
+    const known = groups.get(key);
+    if (known) known.files.push(file);
+    else groups.set(key, { student, where, files: [file] });
   }
-  return groups;
+  const all = [...groups.values()];
+  const full = all.filter((one) => one.files.some(({ read, problem }) => read ?? problem));
+  // Where submissions are folders, one without a notebook is a submission, too; else it is where somebody keeps something.
+  const folders = full.length > 1 && list.some(({ read, parts }) => read && parts.length > 1);
+  const own = full.some(({ where }) => where === shown);
+  return folders && !own ? all : full;
 }
 
 /** The text of a cell: a string or a list of lines. */
@@ -173,10 +205,18 @@ function readModule(text: string, file: string): CodeCell[] {
   return [{ at: 1, source: text, gradeId: namedExercise(file) }];
 }
 
-function readSubmission(files: Found[], student: string, shown: string, problems: string[]): Submission {
-  const submission: Submission = { path: shown, student, notebooks: [], problems: [...problems] };
+function readSubmission({ files, student, where }: Group): Submission {
+  const submission: Submission = { path: where, student, notebooks: [], problems: [] };
+  const bad = files.flatMap(({ shown, problem }) => (problem ? [`${shown} ${problem}`] : []));
+  submission.problems.push(...bad);
+  const readable = files.filter((file): file is Found & { read(): Buffer } => file.read !== undefined);
+  if (readable.length === 0 && bad.length === 0) {
+    const [first, ...more] = files.map(({ parts }) => parts.at(-1)!);
+    submission.problems.push(`${where} holds no notebook, only ${first}${more.length > 0 ? ` and ${more.length} more` : ""}`);
+  }
+  if (readable.length > mostFiles) submission.problems.push(`${where} holds ${readable.length} notebooks, the first ${mostFiles} are read`);
   let total = 0;
-  for (const file of files) {
+  for (const file of readable.slice(0, mostFiles)) {
     total += file.size;
     const [size, limit, whose] = file.size > largest ? [file.size, largest, ""] : [total, largestTotal, " of a submission"];
     if (size > limit) {
@@ -216,19 +256,15 @@ export function findSubmissions(paths: readonly string[]): SubmissionSource[] {
     const name = path.basename(path.resolve(given)).replace(/\.(ipynb|ts|zip)$/i, "");
     if (stat.isFile() && !/\.zip$/i.test(given)) {
       const file: Found = { parts: [path.basename(given)], shown: given, size: stat.size, read: () => readFileSync(given) };
-      return [{ path: given, student: name, read: () => readSubmission([file], name, given, []) }];
+      return [{ path: given, student: name, read: () => readSubmission({ student: name, where: given, files: [file] }) }];
     }
     const problems: string[] = [];
-    const files = stat.isFile() ? filesInZip(given, problems) : filesInFolder(given, [], problems);
-    const groups = [...group(files, name, given)].map(([key, members]): SubmissionSource => {
-      const [shown, student = stem(path.basename(key))] = key.split("\n");
-      const where = key.includes("\n") && student !== name ? path.join(shown, student) : shown;
-      return { path: where, student, read: () => readSubmission(members, student, where, []) };
-    });
-    if (groups.length === 0 || problems.length > 0) {
+    const files = stat.isFile() ? filesInZip(given, [], problems) : filesInFolder(given, [], problems);
+    const sources = group(files, name, given).map((one): SubmissionSource => ({ path: one.where, student: one.student, read: () => readSubmission(one) }));
+    if (sources.length === 0 || problems.length > 0) {
       const why = problems.length ? problems : [`${given} holds no notebook`];
-      groups.push({ path: given, student: name, read: () => ({ path: given, student: name, notebooks: [], problems: why }) });
+      sources.push({ path: given, student: name, read: () => ({ path: given, student: name, notebooks: [], problems: why }) });
     }
-    return groups;
+    return sources;
   });
 }

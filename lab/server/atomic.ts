@@ -3,6 +3,21 @@ import { randomUUID } from "node:crypto";
 import fs from "node:fs/promises";
 import path from "node:path";
 
+const hidden = /^\.gradbook-[0-9a-f-]{36}\.tmp$/;
+const day = 24 * 3600 * 1000;
+const swept = new Set<string>();
+
+/** Removes, once a folder, what a server that was killed left there. A file that is still written to is younger. */
+async function sweep(folder: string): Promise<void> {
+  if (swept.has(folder)) return;
+  swept.add(folder);
+  for (const name of (await fs.readdir(folder)).filter((name) => hidden.test(name))) {
+    const file = path.join(folder, name);
+    const stats = await fs.lstat(file);
+    if (stats.isFile() && Date.now() - stats.mtimeMs > day) await fs.rm(file);
+  }
+}
+
 /** Writes beside `file`, flushes to the disk, and renames over it. Keeps the file's mode; refuses a read-only file. */
 export async function writeAtomic(file: string, data: string | Uint8Array): Promise<void> {
   let mode: number | undefined;
@@ -29,6 +44,8 @@ export async function writeAtomic(file: string, data: string | Uint8Array): Prom
     throw error;
   }
   await syncFolder(path.dirname(file));
+  // What cannot be tidied there is no reason to fail a save that is done.
+  await sweep(path.dirname(file)).catch(() => {});
 }
 
 /** A hidden name in the same folder, so that the rename stays on one disk; short, so that it fits wherever the file's own does. */

@@ -232,6 +232,18 @@ describe("uploads in chunks", () => {
   });
 });
 
+describe("what a killed server left beside a file", () => {
+  it("is removed by the next save there, once it is a day old and nobody writes it any more", async () => {
+    fs.mkdirSync(file("left"));
+    const [old, young] = ["11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"].map((id) => file("left", `.gradbook-${id}.tmp`));
+    for (const name of [old, young, file("left", ".gradbook-mine.tmp")]) fs.writeFileSync(name, "half a notebook");
+    const yesterday = Date.now() / 1000 - 25 * 3600;
+    for (const name of [old, file("left", ".gradbook-mine.tmp")]) fs.utimesSync(name, yesterday, yesterday);
+    await put("left/a.ipynb", { type: "notebook", content: notebook("1") });
+    expect(fs.readdirSync(file("left")).sort()).toEqual([path.basename(young), ".gradbook-mine.tmp", "a.ipynb"]);
+  });
+});
+
 describe("when the disk says no", () => {
   // A real small disk needs the right to mount one.
   const canMount = process.getuid?.() === 0 && spawnSync("mount", ["--version"]).status === 0;

@@ -1,6 +1,6 @@
 /** `gradbook grade` as a teacher runs it: a class of notebooks in every condition, every output, stop and resume. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { zipSync } from "fflate";
@@ -184,9 +184,9 @@ describe("a class", () => {
   });
 
   it("says what could not be read, follows no link, and exits with 1", () => {
+    expect(of("broken").problems).toEqual([expect.stringMatching(/broken\.zip is no zip file/)]);
+    expect(of("linked").problems).toEqual([expect.stringMatching(/linked\.ipynb is a link; links are not followed/)]);
     const problems = of("class").problems!.join("\n");
-    expect(problems).toMatch(/broken\.zip is no zip file/);
-    expect(problems).toMatch(/linked\.ipynb is a link; links are not followed/);
     expect(problems).toMatch(/\.hidden is passed over, for its name starts with a dot; rename it to have it graded/);
     expect(problems).toMatch(/zipped\.zip\/\.dotted is passed over/);
     expect(problems).not.toMatch(/\.ipynb_checkpoints|\.empty/);
@@ -210,8 +210,11 @@ describe("a class", () => {
   });
 
   it("grades the same way from the same seed", () => {
+    // As a run that was killed may leave it.
+    writeFileSync(at(".gradbook-again.json.tmp"), "half a result");
     const again = gradbook("grade", at("class", "transposed.ipynb"), "--json", at("again.json"), "--seed", "class");
     expect(again.status).toBe(0);
+    expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
     const [{ exercises }] = (JSON.parse(readFileSync(at("again.json"), "utf8")) as { submissions: Submission[] }).submissions;
     expect(exercises).toEqual(of("transposed").exercises);
     expect(again.stdout).toContain("Your J_f is the transpose");
@@ -245,6 +248,8 @@ describe("a class", () => {
     const index = readFileSync(at("html", "index.html"), "utf8");
     expect(index).toContain("Most frequent mistakes");
     expect(index).toContain("Your J_f is the transpose");
+    expect(index).toMatch(/<h2>Errors<[\s\S]*>python<\/a><\/td><td>[^<]*is a notebook in python/);
+    expect(index).toMatch(/<h2>Errors<[\s\S]*>two answers<\/a><\/td><td>Jacobian composition: cells 1 and 2 all carry/);
     for (const page of pages) {
       const html = readFileSync(at("html", page), "utf8");
       expect(html).not.toMatch(/<script>alert|<img|[\u001b\u202e]/);
@@ -286,6 +291,35 @@ describe("a child that a student's answers share", () => {
     const [{ exercises: graded }] = (JSON.parse(readFileSync(at("one.json"), "utf8")) as { submissions: Submission[] }).submissions;
     expect(graded.map(({ id: name, status }) => `${name}: ${status}`)).toEqual(["scalar-chain-rule: passed", "jacobian-composition: passed", "layer-norm: error"]);
     expect(graded[2].checks.map(({ message }) => message).join()).toMatch(/layerNorm\.backward is withheld/);
+  }, 60_000);
+});
+
+describe("the snapshot that children start from", () => {
+  it("gives each child its own random numbers and the time of now", () => {
+    const drawn = "throw new Error(JSON.stringify([Math.random(), crypto.randomUUID(), Date.now(), performance.timeOrigin + performance.now()]));";
+    mkdirSync(at("drawing"));
+    for (const name of ["a", "b"]) writeFileSync(at("drawing", `${name}.ipynb`), notebook([{ source: honest.replace("jacobianF(u) {", `jacobianF(u) { ${drawn}`), id }]));
+    const before = Date.now();
+    gradbook("grade", at("drawing"), "--json", at("drawing.json"), "--jobs", "1");
+    const { submissions } = JSON.parse(readFileSync(at("drawing.json"), "utf8")) as { submissions: Submission[] };
+    const seen = submissions.map(({ exercises: [{ checks }] }) => JSON.parse(/\[.*\]/.exec(checks[0].message)![0]) as [number, string, number, number]);
+    const [[random, uuid, ...times], [otherRandom, otherUuid, ...otherTimes]] = seen;
+    expect(new Set([random, uuid, otherRandom, otherUuid]).size).toBe(4);
+    for (const time of [...times, ...otherTimes]) {
+      expect(time).toBeGreaterThan(before);
+      expect(time).toBeLessThan(Date.now());
+    }
+  }, 60_000);
+
+  it("is removed at the end, with those that killed runs have left, and not that of a run beside it", () => {
+    const temporary = at("temporary");
+    for (const name of ["gradbook-child-killed", "gradbook-child-running", "gradbook-other"]) mkdirSync(path.join(temporary, name), { recursive: true });
+    const yesterday = Date.now() / 1000 - 25 * 3600;
+    for (const name of ["gradbook-child-killed", "gradbook-other"]) utimesSync(path.join(temporary, name), yesterday, yesterday);
+    writeFileSync(at("one.ipynb"), notebook([{ source: honest, id }]));
+    const graded = spawnSync(process.execPath, ["-e", runCli, "--", "grade", at("one.ipynb")], { encoding: "utf8", timeout: 60_000, env: { ...process.env, TMPDIR: temporary } });
+    expect(graded.stdout).toMatch(/passed, 10 of 10 points/);
+    expect(readdirSync(temporary).sort()).toEqual(["gradbook-child-running", "gradbook-other"]);
   }, 60_000);
 });
 
@@ -367,32 +401,76 @@ describe("a run that is stopped while its children are starting", () => {
 });
 
 describe("watch", () => {
-  it("grades a notebook again when it is saved", async () => {
-    mkdirSync(at("watched"));
-    const child = spawn(process.execPath, ["-e", runCli, "--", "watch", at("watched")]);
-    let stdout = "";
+  /** A folder that is watched, and what is waited for on the terminal. */
+  function watched(name: string) {
+    const folder = at(name);
+    mkdirSync(folder);
+    const child = spawn(process.execPath, ["-e", runCli, "--", "watch", folder]);
+    let printed = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (printed += chunk.toString()));
     const seen = (what: RegExp): Promise<void> =>
       new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`not seen: ${String(what)} in ${stdout}`)), 20_000);
         const look = (): void => {
-          if (!what.test(stdout)) return;
-          clearTimeout(timer);
-          child.stdout.off("data", look);
-          resolve();
+          if (what.test(printed)) {
+            clearTimeout(timer);
+            clearInterval(interval);
+            resolve();
+          }
         };
-        child.stdout.on("data", look);
-        look();
+        const interval = setInterval(look, 20);
+        const timer = setTimeout(() => {
+          clearInterval(interval);
+          reject(new Error(`not seen: ${String(what)} in ${printed}`));
+        }, 20_000);
       });
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+    return { child, seen, closed, printed: () => printed, save: (file: string, content: string) => writeFileSync(path.join(folder, file), content) };
+  }
+
+  it("grades a notebook again when it is saved, and says of every other file what it is", async () => {
+    const { child, seen, closed, printed, save } = watched("watched");
     try {
       await seen(/Watching/);
-      writeFileSync(at("watched", "02-jacobian-composition.ipynb"), notebook([{ source: transposed, id }]));
-      await seen(/Your J_f is the transpose[\s\S]*0 of \d+ exercises passed/);
-      writeFileSync(at("watched", "02-jacobian-composition.ipynb"), notebook([{ source: honest, id }]));
+      save("02-jacobian-composition.ipynb", notebook([{ source: transposed, id }]));
+      await seen(/^\d\d:\d\d:\d\d 02-jacobian-composition\.ipynb\n[\s\S]*Your J_f is the transpose[\s\S]*0 of \d+ exercises passed/m);
+      save("half.ipynb", notebook([{ source: honest, id }]).slice(0, 300));
+      await seen(/half\.ipynb is not JSON[\s\S]*Watching/);
+      save("theory.ipynb", notebook([{ source: "const a = 1;" }]));
+      await seen(/theory\.ipynb\nIt holds no exercise of the course\./);
+      save("notes.txt", "nothing");
+      save("02-jacobian-composition.ipynb", notebook([{ source: honest, id }]));
       await seen(/passed, 10 of 10 points[\s\S]*1 of \d+ exercises passed/);
+      expect(printed()).not.toContain("notes.txt");
     } finally {
       child.kill("SIGINT");
     }
-    expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
+    expect(await closed).toBe(0);
+  }, 60_000);
+
+  it("ends with a sentence when its folder is removed", async () => {
+    const { child, seen, closed, save } = watched("watched and removed");
+    try {
+      await seen(/Watching/);
+      save("theory.ipynb", notebook([{ source: "const a = 1;" }]));
+      await seen(/holds no exercise/);
+      rmSync(at("watched and removed"), { recursive: true });
+      await seen(/watched and removed cannot be watched any more \(it was removed\)/);
+      expect(await closed).toBe(1);
+    } finally {
+      child.kill("SIGINT");
+    }
+  }, 60_000);
+
+  it("ends on Ctrl-C while an answer runs, and says nothing about that answer", async () => {
+    const { child, seen, closed, printed, save } = watched("watched with a loop");
+    try {
+      await seen(/Watching/);
+      save("02-jacobian-composition.ipynb", notebook([{ source: "function jacobianF() { for (;;); }", id }]));
+      await seen(/02-jacobian-composition\.ipynb\n/);
+    } finally {
+      child.kill("SIGINT");
+    }
+    expect(await closed).toBe(0);
+    expect(printed()).not.toMatch(/points|stopped/);
   }, 60_000);
 });

@@ -63,7 +63,7 @@ describe("what can go wrong", () => {
 
   gpuIt(`a kernel that the GPU's compiler refuses is named ${needs}`, async () => {
     const y = GpuTensor.allocate([4]);
-    gpu().run({ name: "broken", code: "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }" }, { buffers: [y.buffer], params: [], groups: [1] });
+    gpu().run({ name: "broken", code: "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }" }, { buffers: [y.binding], params: [], groups: [1] });
     await expect(y.read()).rejects.toThrow(/^webgpu: the GPU's compiler refuses the kernel "broken": ./);
     await lives();
   });

@@ -10,7 +10,7 @@ import {
 import { GpuTensor, webgpu } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import * as gpuModule from "../../../lib/webgpu/gpu";
-import { product as multiply } from "../../../lib/webgpu/tensor";
+import { product as multiply } from "../../../lib/webgpu/products";
 import { layerCases } from "../layers/cases";
 import { expectClose } from "../layers/close";
 import { goldenCases } from "../layers/golden";

@@ -8,10 +8,12 @@ import {
 } from "../../../lib";
 import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
+import { sumsOfSquares } from "../../../lib/webgpu/norms";
 import { expectClose } from "../layers/close";
 import { connectFirst, draw, gpuIt } from "./support";
 
 connectFirst();
+afterEach(() => jest.restoreAllMocks());
 
 describe("training on the GPU", () => {
   gpuIt("takes the steps that plain TypeScript takes", async () => {
@@ -124,6 +126,73 @@ describe("a training step of the minimal GPT", () => {
   });
 });
 
+describe("AdamW on the GPU", () => {
+  // More than one kernel can bind, lengths that are no multiple of 4 or of a workgroup, one that is empty.
+  const sizes = [1, 3, 4, 5, 64, 255, 256, 257, 0, 1000, 7];
+  const tensors = (): Record<string, Tensor> => Object.fromEntries(sizes.map((n, i) => [`w${i}`, draw(n)]));
+  const there = (all: Record<string, Tensor>): Record<string, GpuTensor> =>
+    Object.fromEntries(Object.entries(all).map(([name, t]) => [name, GpuTensor.from(t.astype("float32")).clone() as GpuTensor]));
+
+  gpuIt.each([["this GPU binds", undefined], ["every GPU binds", 8]])("updates several parameters a kernel, as many as %s", async (_, buffers) => {
+    if (buffers) jest.spyOn(gpu(), "limits", "get").mockReturnValue({ ...gpu().limits, buffers });
+    const own = tensors();
+    const onGpu = there(own);
+    const [here, far] = [adamW({ lr: 0.1, weightDecay: 0.1 }), adamwOnGpu({ lr: 0.1, weightDecay: 0.1 })];
+    let dispatches = 0;
+    for (let step = 0; step < 4; step++) {
+      const gradients = tensors();
+      const copies = there(gradients);
+      here.step(own, gradients);
+      const before = gpu().dispatches;
+      far.step(onGpu, copies);
+      dispatches = gpu().dispatches - before;
+    }
+    const most = (gpu().limits.buffers - 2) / 2;
+    expect(dispatches).toBeGreaterThanOrEqual(Math.ceil((sizes.length - 1) / most));
+    expect(dispatches).toBeLessThanOrEqual(Math.ceil((sizes.length - 1) / most) + 2);
+    for (const [name, w] of Object.entries(own)) expectClose(await onGpu[name].read(), w, 1e-4, name);
+  });
+
+  gpuIt("leaves a parameter without a gradient as it is, and finds the others' moments by name", async () => {
+    const [own, alone] = [{ a: draw(5), b: draw(6), c: draw(7) }, draw(3)];
+    const onGpu = there({ ...own, alone });
+    const [here, far] = [adamW({ lr: 0.1 }), adamwOnGpu({ lr: 0.1 })];
+    const parameters = { a: own.a, b: own.b, c: own.c };
+    for (let step = 0; step < 3; step++) {
+      const gradients = { a: draw(5), b: draw(6), c: draw(7) };
+      here.step(parameters, gradients);
+      const copies = there(gradients);
+      // In another order each time, and with moments of one that come first and then not.
+      far.step({ c: onGpu.c, ...(step === 0 ? {} : { alone: onGpu.alone }), a: onGpu.a, b: onGpu.b }, copies);
+    }
+    for (const [name, w] of Object.entries(own)) expectClose(await onGpu[name].read(), w, 1e-4, name);
+    expectClose(await onGpu.alone.read(), alone, 1e-7, "alone");
+  });
+
+  gpuIt("steps twice on a tensor that has two names", async () => {
+    const [w, g1, g2] = [draw(9), draw(9), draw(9)];
+    const [one] = Object.values(there({ w }));
+    adamwOnGpu({ lr: 0.1 }).step({ a: one, b: one }, { a: g1.astype("float32"), b: g2.astype("float32") });
+    const own = w.clone();
+    adamW({ lr: 0.1 }).step({ a: own, b: own }, { a: g1, b: g2 });
+    expectClose(await one.read(), own, 1e-4, "w");
+  });
+
+  gpuIt("sums the squares of many tensors in few kernels, and none of what lies beside them", async () => {
+    // What a tensor held before lies behind a shorter one in the same buffer.
+    for (const n of sizes) GpuTensor.from(tensor(new Float32Array(Math.max(64, n + 60)).fill(NaN))).dispose();
+    await gpu().finish();
+    const all = [...Object.values(tensors()), draw(20_000)];
+    const copies = all.map((t) => GpuTensor.from(t.astype("float32")));
+    const before = gpu().dispatches;
+    const sums = sumsOfSquares(copies);
+    expect(gpu().dispatches - before).toBe(Math.ceil(all.length / (gpu().limits.buffers - 1)) + 1);
+    const { data } = await sums.read();
+    all.forEach((t, i) => expect(data[i]).toBeCloseTo(t.norm() ** 2, t.size > 10_000 ? 0 : 2));
+    expect((await sumsOfSquares([]).read()).shape).toEqual([0]);
+  });
+});
+
 describe("train on webgpu", () => {
   const config = { vocabulary: 5, context: 8, width: 8, heads: 2, blocks: 1 };
   const ids = Int32Array.from({ length: 200 }, (_, i) => (i * i) % 5);
@@ -152,12 +221,15 @@ describe("train on webgpu", () => {
   gpuIt("gives the parameters back when the loop is left, and keeps no memory", async () => {
     const own = model();
     const start = own.parameters.Wlogits.clone();
-    const used: number[] = [];
+    const [used, dispatches]: [number[], number[]] = [[], []];
     for await (const { step } of train(own, ids, { ...options(), steps: 100, device: "webgpu" })) {
       used.push(gpu().used);
+      dispatches.push(gpu().dispatches);
       if (step === 5) break;
     }
     expect(used[5]).toBeLessThanOrEqual(used[1]);
+    // A step's kernels, and those of the 22 gradients' norms.
+    expect(dispatches[5] - dispatches[4]).toBe(17 + 30 + Math.ceil(22 / (gpu().limits.buffers - 1)) + 1);
     expect(own.parameters.Wlogits.sub(start).norm()).toBeGreaterThan(0.01);
   });
 

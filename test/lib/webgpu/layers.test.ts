@@ -10,6 +10,7 @@ import {
 import { GpuTensor, webgpu } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import * as gpuModule from "../../../lib/webgpu/gpu";
+import { flashTraits } from "../../../lib/webgpu/kernels/flash";
 import { product as multiply } from "../../../lib/webgpu/products";
 import { layerCases } from "../layers/cases";
 import { expectClose } from "../layers/close";
@@ -264,6 +265,22 @@ describe("sizes that fill several tiles and end in the middle of one", () => {
     // 7 forward and 14 backward; none splits or merges heads, adds a residual or a gradient's other path.
     expect(gpu().dispatches - before).toBe(21);
   });
+});
+
+it("attention keeps few enough numbers an invocation for NVIDIA's 255 registers, and a workgroup to the device's limits", () => {
+  for (const invocations of [64, 128, 256]) {
+    for (const workgroupBytes of [8192, 16384, 32768, 49152]) {
+      for (const d of [1, 32, 33, 64, 100, 128]) {
+        const kept = 4 * d;
+        const { rows, share, tile } = flashTraits(d, d, d % 4 === 0, kept, { invocations, workgroupBytes });
+        expect(kept / share).toBeLessThanOrEqual(128);
+        expect(rows * share).toBeLessThanOrEqual(invocations);
+        expect(tile % 4).toBe(0);
+        const row = 16 * share * Math.ceil(Math.ceil(d / 4) / share);
+        if (workgroupBytes >= 16384) expect(2 * tile * row + 16 * tile + (share > 1 ? 32 * rows * share : 0)).toBeLessThanOrEqual(workgroupBytes);
+      }
+    }
+  }
 });
 
 it("workgroups fill a grid no side of which is longer than WebGPU allows", () => {

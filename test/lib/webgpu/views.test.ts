@@ -87,6 +87,7 @@ describe("views", () => {
     const g = GpuTensor.from(x);
     const turned = g.T;
     gpuScope(() => void turned.add(1));
+    await gpu().finish();
     const filled = GpuTensor.from(single(64, 40));
     expectClose(await read(turned.mul(2)), x.T.mul(2), 0, "needed in a scope, read after it");
     filled.dispose();

@@ -8,7 +8,8 @@ import { flashTraits, MAX_HEAD, type FlashTraits } from "./kernels/flash";
 import { flashBackwardKey } from "./kernels/flashBackwardKey";
 import { flashBackwardQuery } from "./kernels/flashBackwardQuery";
 import { flashForward } from "./kernels/flashForward";
-import { floats, GpuTensor, mergedAxes } from "./tensor";
+import { mergedAxes } from "./strides";
+import { floats, GpuTensor } from "./tensor";
 
 type Heads = { q: Tensor; k: Tensor; v: Tensor };
 type Saved = { y: GpuTensor; kept: GpuTensor };

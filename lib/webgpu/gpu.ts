@@ -223,7 +223,7 @@ export class Gpu {
     this.dispatches++;
   }
 
-  /** Replaces the dispatch recorded last by one that does its work and the next step's: how a product takes in an activation. */
+  /** Replaces the dispatch recorded last by one that does its work and the next step's: see `takenIn`. */
   replaceLast(kernel: Kernel, dispatch: Dispatch): void {
     this.latest = { kernel, dispatch };
   }

@@ -5,16 +5,18 @@
 
 import type { Implementation } from "../layers/device";
 import { sizeOf, Tensor } from "../tensor";
-import { gpu } from "./connect";
 import { attention } from "./attention";
+import { gpu } from "./connect";
+import { gatherRows, scatterRows } from "./gather";
 import { floatBits, grid, type Dispatch } from "./gpu";
 import { ACTIVATIONS, type Activation } from "./kernels/activations";
 import { crossEntropy, crossEntropyBackward } from "./kernels/crossEntropy";
 import * as norm from "./kernels/layerNorm";
 import { rowTraits, type RowTraits } from "./kernels/rows";
 import * as rows from "./kernels/softmax";
+import { pointwise } from "./pointwise";
 import { offerStep, product, productAndSums } from "./products";
-import { ALIGNED, floats, gatherRows, GpuTensor, pointwise, scatterRows } from "./tensor";
+import { ALIGNED, floats, GpuTensor } from "./tensor";
 import { conv2d, maxPool2d } from "./windows";
 
 const last = (t: Tensor): number => t.shape[t.rank - 1];

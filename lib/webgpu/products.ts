@@ -3,7 +3,8 @@
 import { gpu } from "./connect";
 import { floatBits, grid, type Dispatch } from "./gpu";
 import { matmul, type Tile } from "./kernels/matmul";
-import { ALIGNED, GpuTensor, type Operand } from "./tensor";
+import type { Operand } from "./pointwise";
+import { ALIGNED, GpuTensor } from "./tensor";
 
 export interface Product {
   m: number;

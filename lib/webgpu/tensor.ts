@@ -5,15 +5,17 @@
  */
 
 import { broadcastShapes, formatShape, sameShape, sizeOf, Tensor, type Data, type DType, type Shape } from "../tensor";
+import { stridesOf } from "../tensor/shape";
 import type { Arithmetic, Comparison } from "../tensor/tensor";
 import type { UnaryName } from "../tensor/unary";
 import { gpu } from "./connect";
-import { floatBits, grid } from "./gpu";
-import { elementwise, elementwiseFlat, ELEMENTWISE_SIZE, MAX_AXES } from "./kernels/elementwise";
-import { gather, GATHER_SIZE, scatter } from "./kernels/gather";
-import { reduction, REDUCE_SIZE, type Reduction } from "./kernels/reduce";
-import { product, takenIn } from "./products";
+import { gatherRows, scatterRows } from "./gather";
+import { MAX_AXES } from "./kernels/elementwise";
+import { apply, pointwise, tooUneven, type Operand } from "./pointwise";
+import { product } from "./products";
+import { reduce } from "./reduce";
 import { currentScope, inScope, scoped, store, type Handle, type Scope, type Storage } from "./storage";
+import { mergedAxes, stridesThrough } from "./strides";
 
 /** Tensors that share a buffer start at multiples of so many numbers: bindings have to, on every GPU. */
 export const ALIGNED = 64;
@@ -365,71 +367,6 @@ const UNARY: Record<UnaryName, string> = {
   round: "round(x0)",
 };
 
-function stridesOf(shape: Shape): number[] {
-  const strides = new Array<number>(shape.length);
-  for (let i = shape.length - 1, step = 1; i >= 0; step *= shape[i--]) strides[i] = step;
-  return strides;
-}
-
-export interface Operand {
-  bound: GPUBufferBinding;
-  strides: readonly number[];
-  offset: number;
-}
-
-/** An operand stretched to a shape: stride 0 along what is repeated. */
-function stretched(t: GpuTensor, shape: Shape): Operand {
-  const own = stridesOf(t.shape);
-  const lead = shape.length - t.rank;
-  return { bound: t.binding, strides: shape.map((_, i) => (i < lead || t.shape[i - lead] === 1 ? 0 : own[i - lead])), offset: 0 };
-}
-
-/** An expression of x0, x1, x2 and the number s, element by element. */
-export function pointwise(name: string, expression: string, inputs: readonly (GpuTensor | Operand)[], shape: Shape, scalar = 0): GpuTensor {
-  const operands = inputs.map((t) => (t instanceof GpuTensor ? stretched(t, shape) : t));
-  const out = GpuTensor.allocate(shape);
-  apply(name, expression, operands, shape, scalar, out, stridesOf(shape), 0);
-  return out;
-}
-
-const tooUneven = (name: string, axes: number): Error =>
-  new Error(`webgpu: ${name} over ${axes} uneven axes, at most ${MAX_AXES} are possible; use device "cpu"`);
-
-interface Axis {
-  size: number;
-  /** How far each tensor advances along it. */
-  readonly strides: readonly number[];
-}
-
-/** The axes, last first, with neighbours merged along which every tensor advances evenly. */
-export function mergedAxes(shape: Shape, strides: readonly (readonly number[])[]): Axis[] {
-  const axes: Axis[] = [];
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 1) continue;
-    const own = strides.map((s) => s[i]);
-    const last = axes.at(-1);
-    if (last && own.every((s, k) => s === last.strides[k] * last.size)) last.size *= shape[i];
-    else axes.push({ size: shape[i], strides: own });
-  }
-  return axes;
-}
-
-/** Strides that give the numbers of a view another shape, where there are any. */
-function stridesThrough(shape: Shape, strides: readonly number[], other: Shape): number[] | undefined {
-  const runs = mergedAxes(shape, [strides]);
-  const own = new Array<number>(other.length).fill(0);
-  let [run, left, step] = [0, runs[0]?.size ?? 1, runs[0]?.strides[0] ?? 1];
-  for (let i = other.length - 1; i >= 0; i--) {
-    if (other[i] === 1) continue;
-    if (left === 1) [run, left, step] = [run + 1, runs[run + 1].size, runs[run + 1].strides[0]];
-    if (left % other[i] !== 0) return undefined;
-    own[i] = step;
-    step *= other[i];
-    left /= other[i];
-  }
-  return own;
-}
-
 /** The first of tensors that lie next to each other in one buffer, along an axis of what they are together. */
 function joined(tensors: readonly Tensor[], axis: number, strides: readonly number[]): GpuTensor | undefined {
   const [first] = tensors;
@@ -444,93 +381,8 @@ function joined(tensors: readonly Tensor[], axis: number, strides: readonly numb
   return first;
 }
 
-function apply(
-  name: string, expression: string, operands: readonly Operand[], shape: Shape, scalar: number,
-  out: GpuTensor, outStrides: readonly number[], outOffset: number,
-): void {
-  const n = sizeOf(shape);
-  const axes = mergedAxes(shape, [...operands.map((o) => o.strides), outStrides]);
-  if (axes.length > MAX_AXES) throw tooUneven(name, axes.length);
-  const params = [n, operands[0]?.offset ?? 0, operands[1]?.offset ?? 0, operands[2]?.offset ?? 0, outOffset, floatBits(scalar), 0, 0];
-  const buffers = [...operands.map((o) => o.bound), out.binding];
-  // Everything in the output's order, or one number throughout.
-  const steps = axes.length === 0 ? operands.map(() => 0) : axes[0].strides.slice(0, -1);
-  const flat = axes.length <= 1 && outOffset === 0 && (axes.length === 0 || axes[0].strides.at(-1) === 1) &&
-    steps.every((step, i) => step === 0 || (step === 1 && operands[i].offset % 4 === 0));
-  if (flat && steps.every((step) => step === 1) && takenIn({ name, expression, operands, scalar, out })) return;
-  if (flat) {
-    gpu().run(elementwiseFlat(name, expression, steps.map((step) => step === 0)), { buffers, params, groups: grid(Math.ceil(n / 4 / ELEMENTWISE_SIZE)) });
-    return;
-  }
-  for (const { size, strides } of axes) params.push(size, strides[0], strides.length > 2 ? strides[1] : 0, strides.length > 3 ? strides[2] : 0, strides.at(-1)!, 0, 0, 0);
-  gpu().run(elementwise(name, operands.length, expression, axes.length), { buffers, params, groups: grid(Math.ceil(n / ELEMENTWISE_SIZE)) });
-}
-
 function binary(name: string, expression: string, a: GpuTensor, other: Tensor | number): GpuTensor {
   if (typeof other === "number") return pointwise(name, expression.replaceAll("x1", "s"), [a], a.shape, other);
   const b = floats(other);
   return pointwise(name, expression, [a, b], broadcastShapes(name, a.shape, b.shape));
 }
-
-/** Invocations that are worth having: fewer leave parts of a large GPU idle. */
-const MANY = 1 << 16;
-
-function reduce(kind: Reduction, x: GpuTensor, axis: number | readonly number[] | undefined, keepdims: boolean): GpuTensor {
-  const named = axis === undefined ? x.shape.map((_, i) => i) : typeof axis === "number" ? [axis] : axis;
-  const over = named.map((a) => (a < 0 ? a + x.rank : a));
-  const odd = over.findIndex((a) => !Number.isInteger(a) || a < 0 || a >= x.rank);
-  if (odd >= 0) throw new Error(`${kind}: the axis is ${named[odd]}, the tensor has ${x.rank} axes`);
-  const strides = stridesOf(x.shape);
-  const side = (reduced: boolean): { shape: number[]; axes: Axis[] } => {
-    const own = x.shape.map((_, i) => i).filter((i) => over.includes(i) === reduced);
-    const shape = own.map((i) => x.shape[i]);
-    return { shape, axes: mergedAxes(shape, [own.map((i) => strides[i])]) };
-  };
-  const [kept, reduced] = [side(false), side(true)];
-  const outputs = sizeOf(kept.shape);
-  const count = sizeOf(reduced.shape);
-  // Neighbouring outputs next to each other in x, and enough of them: one invocation each reads side by side.
-  const together = !(kept.axes[0]?.strides[0] === 1 && outputs >= REDUCE_SIZE);
-  const invocations = together ? outputs * REDUCE_SIZE : outputs;
-  const least = together ? 16 * REDUCE_SIZE : 64;
-  const parts = outputs === 0 || count < 4 * least ? 1 : Math.min(Math.floor(count / least), Math.ceil(MANY / invocations));
-  const part = Math.max(1, Math.ceil(count / parts));
-  const shape = keepdims ? x.shape.map((d, i) => (over.includes(i) ? 1 : d)) : kept.shape;
-  const rows = Math.max(1, Math.ceil(count / part));
-  const out = GpuTensor.allocate(rows === 1 ? shape : [rows, ...shape]);
-  const from = kind === "sum" ? 0 : kind === "max" ? -Infinity : Infinity;
-  gpu().run(reduction(kind, kept.axes.length, reduced.axes.length, together), {
-    buffers: [x.binding, out.binding],
-    params: [outputs, count, part, floatBits(from), ...[...kept.axes, ...reduced.axes].flatMap(({ size, strides: [stride] }) => [size, stride, 0, 0])],
-    groups: grid(together ? outputs * rows : Math.ceil((outputs * rows) / REDUCE_SIZE)),
-  });
-  return rows === 1 ? out : reduce(kind, out, 0, false);
-}
-
-/** Rows of `width` numbers of x, by number; -1 is a row of zeros. */
-export function gatherRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
-  const out = GpuTensor.allocate(shape);
-  gpu().run(gather, { buffers: [x.binding, integers(rows).binding, out.binding], params: [out.size, width], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
-  return out;
-}
-
-/** The adjoint: row i of x is added to row rows[i] of the result. */
-export function scatterRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
-  const out = GpuTensor.allocate(shape);
-  const count = width === 0 ? 0 : out.size / width;
-  const first = new Int32Array(count + 1);
-  for (const row of rows) if (row >= 0) first[row + 1]++;
-  for (let row = 0; row < count; row++) first[row + 1] += first[row];
-  const next = first.slice();
-  const source = new Int32Array(Math.max(1, first[count]));
-  rows.forEach((row, i) => {
-    if (row >= 0) source[next[row]++] = i;
-  });
-  gpu().run(scatter, {
-    buffers: [x.binding, integers(first).binding, integers(source).binding, out.binding],
-    params: [out.size, width],
-    groups: grid(Math.ceil(out.size / GATHER_SIZE)),
-  });
-  return out;
-}
-

@@ -116,26 +116,26 @@ export function loadTile(name: string, width: number, end: string, { rows, share
 }
 
 /** Registers for this invocation's part of a row: name0, name1, ... */
-export const keep = (name: string, width: number, { share }: FlashTraits, value: (c: string) => string = () => "vec4f()"): string => {
-  const own = ownOf(width, share);
-  return list(own, (i) => `  var ${name}${i} = ${value(cell(i, own))};`);
+export const keep = (name: string, width: number, traits: FlashTraits, value: (c: string) => string = () => "vec4f()"): string => {
+  const own = ownOf(width, traits.share);
+  return list(own, (i) => `  var ${name}${i} = ${value(cell(i, own, traits))};`);
 };
 /** Which of the row's vectors is this invocation's i-th. */
-export const cell = (i: number, own: number): string => `part * ${own}u + ${i}u`;
+export const cell = (i: number, own: number, { share }: FlashTraits): string => (share === 1 ? `${i}u` : `part * ${own}u + ${i}u`);
 
 /** Four rows' products with an invocation's part of its own row: [row r . own, ..., row r + 3 . own]. */
-export function dots(result: string, own: string, tile: string, width: number, { share }: FlashTraits): string {
-  const [mine, cells] = [ownOf(width, share), rowOf(width, share)];
+export function dots(result: string, own: string, tile: string, width: number, traits: FlashTraits): string {
+  const [mine, cells] = [ownOf(width, traits.share), rowOf(width, traits.share)];
   return `${four((i) => `      var ${result}${i} = vec4f();`)}
-${list(mine, (c) => four((i) => `      ${result}${i} = fma(${own}${c}, ${tile}Tile[(r + ${i}u) * ${cells}u + ${cell(c, mine)}], ${result}${i});`))}
+${list(mine, (c) => four((i) => `      ${result}${i} = fma(${own}${c}, ${tile}Tile[(r + ${i}u) * ${cells}u + ${cell(c, mine, traits)}], ${result}${i});`))}
       var ${result} = vec4f(${four((i) => `dot(${result}${i}, vec4f(1.0))`, ", ")});`;
 }
 
 /** total += the sum of four rows, each with its weight. */
-export function accumulate(total: string, weights: string, tile: string, width: number, { share }: FlashTraits): string {
-  const [mine, cells] = [ownOf(width, share), rowOf(width, share)];
+export function accumulate(total: string, weights: string, tile: string, width: number, traits: FlashTraits): string {
+  const [mine, cells] = [ownOf(width, traits.share), rowOf(width, traits.share)];
   return list(mine, (c) => `      ${total}${c} = ${letters.reduce(
-    (rest, letter, i) => `fma(vec4f(${weights}.${letter}), ${tile}Tile[(r + ${i}u) * ${cells}u + ${cell(c, mine)}], ${rest})`, `${total}${c}`)};`);
+    (rest, letter, i) => `fma(vec4f(${weights}.${letter}), ${tile}Tile[(r + ${i}u) * ${cells}u + ${cell(c, mine, traits)}], ${rest})`, `${total}${c}`)};`);
 }
 
 /** Workgroup memory in which invocations that share a row tell each other their parts of `sums` vectors. */

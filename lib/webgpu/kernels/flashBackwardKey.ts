@@ -67,8 +67,8 @@ ${accumulate("totalV", "P", "dy", e, traits)}
   if (own < p.s) {
     let atDk = placeOf(p.dk, batch, row);
     let atDv = placeOf(p.dv, batch, row);
-${list(D, (c) => `    dkPut(atDk, ${cell(c, D)}, totalK${c});`)}
-${list(E, (c) => `    dvPut(atDv, ${cell(c, E)}, totalV${c});`)}
+${list(D, (c) => `    dkPut(atDk, ${cell(c, D, traits)}, totalK${c});`)}
+${list(E, (c) => `    dvPut(atDv, ${cell(c, E, traits)}, totalV${c});`)}
   }
 }`,
   };

@@ -37,7 +37,7 @@ ${keep("total", d, traits)}
 ${keep("up", e, traits, (c) => `dyAt(atUp, ${c})`)}
   // In the order in which dP is summed below, so that dP - D is 0 where all attention is on one key.
   var terms = vec4f();
-${list(E, (c) => `  terms = fma(up${c}, yAt(atY, ${cell(c, E)}), terms);`)}
+${list(E, (c) => `  terms = fma(up${c}, yAt(atY, ${cell(c, E, traits)}), terms);`)}
   var sum = vec4f(dot(terms, vec4f(1.0)));
 ${join(["sum"], traits)}
   let D = sum.x;
@@ -64,7 +64,7 @@ ${accumulate("total", "dS", "k", d, traits)}
   }
   if (own < p.t) {
     let atDq = placeOf(p.dq, batch, row);
-${list(D, (c) => `    dqPut(atDq, ${cell(c, D)}, total${c});`)}
+${list(D, (c) => `    dqPut(atDq, ${cell(c, D, traits)}, total${c});`)}
     if (part == 0u) { inner[batch * p.t + row] = D; }
   }
 }`,

@@ -61,7 +61,7 @@ ${accumulate("total", "add", "v", e, traits)}
   if (own < p.t) {
     let scale = 1.0 / select(l, 1.0, l == 0.0);
     let atY = placeOf(p.y, batch, row);
-${list(E, (c) => `    yPut(atY, ${cell(c, E)}, total${c} * scale);`)}
+${list(E, (c) => `    yPut(atY, ${cell(c, E, traits)}, total${c} * scale);`)}
     if (part == 0u) { kept[batch * p.t + row] = vec2f(m, l); }
   }
 }`,

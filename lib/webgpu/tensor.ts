@@ -110,6 +110,16 @@ export class GpuTensor extends Tensor {
     return this.packed ?? (is ? this : this.pack());
   }
 
+  /** What this is the transpose of, last axes exchanged, where that lies row by row: a product reads it the other way. */
+  private turned(): GpuTensor | undefined {
+    if (!this.strides || this.packed || this.rank < 2) return undefined;
+    const swapped = <T>(of: readonly T[]): T[] => [...of.slice(0, -2), of.at(-1)!, of.at(-2)!];
+    const shape = swapped(this.shape);
+    const rows = stridesOf(shape);
+    const lies = this.start % ALIGNED === 0 && swapped(this.strides).every((step, i) => shape[i] === 1 || step === rows[i]);
+    return lies ? this.view(shape, rows, this.start) : undefined;
+  }
+
   /** Where the numbers lie, without a copy. */
   get place(): Place {
     const { handle, start, strides, shape } = this.packed ?? this;
@@ -243,7 +253,11 @@ export class GpuTensor extends Tensor {
     }
     if (batchB.every((d) => d === 1)) {
       const rows = this.size === 0 ? sizeOf(this.shape.slice(0, -1)) : this.size / k;
-      return product(this, right.reshape(k, n) as GpuTensor, { m: rows, n, k }).reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
+      const b = right.reshape(k, n) as GpuTensor;
+      // Rows of several matrices are one after the other only where they are not turned.
+      const [turnedA, turnedB] = [this.rank === 2 ? this.turned() : undefined, b.turned()];
+      const y = product(turnedA ?? this, turnedB ?? b, { m: rows, n, k, transA: turnedA !== undefined, transB: turnedB !== undefined });
+      return y.reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
     }
     const batch = broadcastShapes("matmul", batchA, batchB);
     const sizes = { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) };
@@ -251,7 +265,9 @@ export class GpuTensor extends Tensor {
     if (batchA.every((d) => d === 1) && sameShape(batchB, batch)) return product(this, right, { ...sizes, sharedA: true }).reshape(outShape);
     const full = (t: GpuTensor, own: Shape): GpuTensor =>
       (sameShape(own, batch) ? t : t.broadcastTo([...batch, ...t.shape.slice(-2)])) as GpuTensor;
-    return product(full(this, batchA), full(right, batchB), sizes).reshape(outShape);
+    const [a, b] = [full(this, batchA), full(right, batchB)];
+    const [turnedA, turnedB] = [a.turned(), b.turned()];
+    return product(turnedA ?? a, turnedB ?? b, { ...sizes, transA: turnedA !== undefined, transB: turnedB !== undefined }).reshape(outShape);
   }
 
   // ---------------------------------------------------------------- shape

@@ -54,6 +54,23 @@ describe("views", () => {
     expect(kernels(() => g.reshape(3, 4, 5, 2).transpose([0, 2, 1, 3]).transpose([0, 2, 1, 3]).reshape(12, 10).exp())).toBe(1);
   });
 
+  gpuIt("that are transposes are read by a product as they lie", async () => {
+    const [x, w, a, b] = [single(5, 6), single(7, 6), single(2, 3, 5), single(2, 4, 3)];
+    const ways: [string, (...t: Tensor[]) => Tensor, number][] = [
+      ["the right one", (x, w) => x.matmul(w.T), 1], ["in batches", (_x, _w, a, b) => a.transpose([0, 2, 1]).matmul(b.transpose([0, 2, 1])), 1],
+      ["the left one", (x, w) => x.slice(0, 5).T.matmul(w.slice(0, 5)), 1], ["both", (x, w) => x.T.matmul(w.slice(0, 5).T.reshape(6, 5).T), 1],
+      ["rows of turned ones", (x, _w, a) => a.transpose([0, 2, 1]).matmul(x.slice(0, 3).T.reshape(6, 3).T), 2],
+      ["a vector", (x, w) => x.at(0).matmul(w.T), 1], ["turned twice", (x, w) => x.matmul(w.T.reshape(6, 7)), 1],
+      ["a part", (x, w) => x.slice(0, 4, 1).matmul(w.slice(1, 5, 1).T), 3],
+    ];
+    const there = [x, w, a, b].map((t) => GpuTensor.from(t));
+    for (const [name, f, expected] of ways) {
+      let y!: Tensor;
+      expect([name, kernels(() => (y = f(...there)))]).toEqual([name, expected]);
+      expectClose(await read(y), f(x, w, a, b), 1e-5, name);
+    }
+  });
+
   gpuIt("next to each other are joined without a copy, others with", async () => {
     const x = single(6, 12);
     const parts = (t: Tensor, cuts: number[]): Tensor[] => cuts.slice(1).map((end, i) => t.slice(cuts[i], end, -1));

@@ -162,19 +162,19 @@ export function defineLayer<
 
   const collect = ({ inputs, ran, saved, options: own, frozen }: LayerCache, dy: Tensor): Record<string, Tensor> => {
     const found = ran.backward(dy, inputs, saved, own);
-    const gradients: Record<string, Tensor> = {};
-    for (const input of differentiable) {
-      const of = inputs[input];
-      if (!of || frozen.includes(input)) continue;
+    const wanted = differentiable.filter((input) => inputs[input] && !frozen.includes(input));
+    // The last first: the backward pass goes on with that of x, and a device may do what follows along with it.
+    const worked = [...wanted].reverse().map((input) => {
       const lazy = found[`d${input}`];
       const gradient = typeof lazy === "function" ? lazy() : lazy;
-      if (!gradient || !sameShape(gradient.shape, of.shape)) {
+      const { shape } = inputs[input]!;
+      if (!gradient || !sameShape(gradient.shape, shape)) {
         const got = gradient ? `has shape ${formatShape(gradient.shape)}` : "is missing";
-        throw new Error(`${name}: the backward's d${input} ${got}, ${input} has shape ${formatShape(of.shape)}`);
+        throw new Error(`${name}: the backward's d${input} ${got}, ${input} has shape ${formatShape(shape)}`);
       }
-      gradients[`d${input}`] = gradient;
-    }
-    return gradients;
+      return [`d${input}`, gradient] as const;
+    });
+    return Object.fromEntries(worked.reverse());
   };
 
   const layer = {

@@ -3,7 +3,7 @@ import { withDevice } from "../layers/device";
 import { constantSchedule } from "../schedules";
 import type { Tensor } from "../tensor";
 import { adamwOnGpu, GpuTensor, gpuScope } from "../webgpu";
-import { sumOfSquares } from "../webgpu/tensor";
+import { sumsOfSquares } from "../webgpu/norms";
 import type { Gpt, Named } from "./gpt";
 import { joinByLayer, sampleBatch, type TrainOptions, type TrainStep } from "./train";
 
@@ -30,10 +30,9 @@ export async function* trainOnGpu(
       const { gradients, measured } = gpuScope(() => withDevice("webgpu", () => {
         const { lossTensor, cache } = model.forward(inputs, targets);
         const gradients = model.backward(cache);
-        const squares = Object.values(gradients).map((g) => sumOfSquares(g).reshape(1));
-        return { gradients, measured: lossTensor!.reshape(1).concat(squares, 0) };
+        return { gradients, measured: [lossTensor!, sumsOfSquares(Object.values(gradients))] };
       }));
-      const [loss, ...squares] = (await measured.read()).data;
+      const [{ data: [loss] }, { data: squares }] = await Promise.all(measured.map((t) => t.read()));
       const norms = Object.fromEntries(Object.keys(gradients).map((name, i) => [name, Math.sqrt(squares[i])]));
       const norm = Math.hypot(...Object.values(norms));
       adamW.lr = optimizer.lr * schedule(step);
@@ -50,6 +49,6 @@ export async function* trainOnGpu(
   }
 }
 
-function free(measured: Tensor, gradients: Named): void {
-  for (const t of [measured, ...Object.values(gradients)]) (t as GpuTensor).dispose();
+function free(measured: readonly Tensor[], gradients: Named): void {
+  for (const t of [...measured, ...Object.values(gradients)]) (t as GpuTensor).dispose();
 }

@@ -22,10 +22,10 @@ async function open(): Promise<Gpu> {
   const { instance, tried, advice } = await findInstance();
   const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error(`webgpu: ${tried} found no graphics adapter; ${advice}, or use device "cpu"`);
-  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
+  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize, maxStorageBuffersPerShaderStage } = adapter.limits;
   try {
     const device = await adapter.requestDevice({
-      requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
+      requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize, maxStorageBuffersPerShaderStage },
       requiredFeatures: adapter.features.has("subgroups") ? ["subgroups"] : [],
     });
     return new Gpu(instance, adapter, device);

@@ -9,9 +9,9 @@ export interface Kernel {
   readonly code: string;
 }
 
-/** What a dispatch binds: buffers in the order of the shader's bindings, and the parameters' 32-bit words. */
+/** What a dispatch binds: buffers or parts of them in the order of the shader's bindings, and the parameters' 32-bit words. */
 export interface Dispatch {
-  readonly buffers: readonly GPUBuffer[];
+  readonly buffers: readonly GPUBufferBinding[];
   /** Whole numbers go in as u32, the rest through `floatBits`. */
   readonly params: readonly number[];
   readonly groups: readonly [number, number?];
@@ -82,6 +82,8 @@ export class Gpu {
   used = 0;
   /** Kernels recorded since the start. */
   dispatches = 0;
+  /** Bytes of the buffers bound to them, each once a kernel: what is moved where a kernel touches each number once. */
+  bytes = 0;
   /** Command buffers submitted since the start. */
   submissions = 0;
 
@@ -106,6 +108,16 @@ export class Gpu {
   get subgroups(): readonly [number, number] | undefined {
     const { subgroupMinSize = 0, subgroupMaxSize = 0 } = this.adapter.info;
     return this.device.features.has("subgroups") && subgroupMinSize >= 4 && subgroupMaxSize <= 64 ? [subgroupMinSize, subgroupMaxSize] : undefined;
+  }
+
+  /** What kernels choose their sizes by: invocations and bytes of memory of a workgroup, storage buffers of a kernel. */
+  get limits(): { readonly invocations: number; readonly workgroupBytes: number; readonly buffers: number } {
+    const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX, maxComputeWorkgroupStorageSize, maxStorageBuffersPerShaderStage } = this.device.limits;
+    return {
+      invocations: Math.min(maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX),
+      workgroupBytes: maxComputeWorkgroupStorageSize,
+      buffers: maxStorageBuffersPerShaderStage,
+    };
   }
 
   /** Whether the device can no longer be used. */
@@ -211,7 +223,7 @@ export class Gpu {
     this.dispatches++;
   }
 
-  /** Replaces the dispatch recorded last by one that does its work and the next step's: how a product takes in an activation. */
+  /** Replaces the dispatch recorded last by one that does its work and the next step's: see `takenIn`. */
   replaceLast(kernel: Kernel, dispatch: Dispatch): void {
     this.latest = { kernel, dispatch };
   }
@@ -224,9 +236,10 @@ export class Gpu {
     const offset = this.paramsUsed;
     this.paramsUsed += PARAMS_ALIGNMENT;
     this.params.set(params, offset / 4);
+    for (const buffer of new Set(buffers.map((bound) => bound.buffer))) this.bytes += buffer.size;
 
     const { pipeline, layout } = this.pipeline(kernel);
-    const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    const entries: GPUBindGroupEntry[] = buffers.map((resource, binding) => ({ binding, resource }));
     entries.push({ binding: buffers.length, resource: { buffer: this.paramsBuffer, offset, size: PARAMS_ALIGNMENT } });
     this.encoder ??= this.device.createCommandEncoder();
     this.pass ??= this.encoder.beginComputePass();
@@ -277,14 +290,14 @@ export class Gpu {
     this.check();
   }
 
-  /** The first `bytes` of a buffer, once everything recorded has run. */
-  async read(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+  /** The first `bytes` of what is bound, once everything recorded has run. */
+  async read({ buffer, offset = 0 }: GPUBufferBinding, bytes: number): Promise<ArrayBuffer> {
     this.check();
     this.submit();
     const staging = this.device.createBuffer({ size: Math.max(bytes, 4), usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST });
     try {
       const encoder = this.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
       this.device.queue.submit([encoder.finish()]);
       try {
         await staging.mapAsync(MAP_READ);

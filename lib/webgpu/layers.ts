@@ -5,20 +5,26 @@
 
 import type { Implementation } from "../layers/device";
 import { sizeOf, Tensor } from "../tensor";
+import { attention } from "./attention";
 import { gpu } from "./connect";
+import { gatherRows, scatterRows } from "./gather";
 import { floatBits, grid, type Dispatch } from "./gpu";
 import { ACTIVATIONS, type Activation } from "./kernels/activations";
-import { ATTENTION_ROWS, flashBackwardKey, flashBackwardQuery, flashForward, MAX_HEAD } from "./kernels/attention";
-import { maxPool, maxPoolBackward, POOL_SIZE } from "./kernels/maxPool";
-import * as rows from "./kernels/rows";
-import { activated, floats, gatherRows, GpuTensor, pointwise, product, productAndSums, scatterRows } from "./tensor";
+import { crossEntropy, crossEntropyBackward } from "./kernels/crossEntropy";
+import * as norm from "./kernels/layerNorm";
+import { rowTraits, type RowTraits } from "./kernels/rows";
+import * as rows from "./kernels/softmax";
+import { pointwise } from "./pointwise";
+import { offerStep, product, productAndSums } from "./products";
+import { ALIGNED, floats, GpuTensor } from "./tensor";
+import { conv2d, maxPool2d } from "./windows";
 
 const last = (t: Tensor): number => t.shape[t.rank - 1];
 const rowsOf = (t: Tensor): number => sizeOf(t.shape.slice(0, -1));
 /** Whole numbers on the GPU as they are. */
 const whole = (t: Tensor): GpuTensor => GpuTensor.from(t);
 /** How rows as long as x's are walked on this GPU. */
-const traitsOf = (x: Tensor): rows.RowTraits => rows.rowTraits(last(x), gpu().subgroups !== undefined);
+const traitsOf = (x: Tensor): RowTraits => rowTraits(last(x), gpu().subgroups !== undefined, gpu().limits.invocations);
 const LOWEST = floatBits(-Infinity);
 
 const linear: Implementation = {
@@ -47,13 +53,13 @@ const linear: Implementation = {
 const softmax: Implementation = {
   forward({ x }: { x: Tensor }) {
     const y = GpuTensor.allocate(x.shape);
-    gpu().run(rows.softmax(traitsOf(x)), { buffers: [floats(x).buffer, y.buffer], params: [rowsOf(x), last(x), LOWEST], groups: grid(rowsOf(x)) });
+    gpu().run(rows.softmax(traitsOf(x)), { buffers: [floats(x).binding, y.binding], params: [rowsOf(x), last(x), LOWEST], groups: grid(rowsOf(x)) });
     return { y, saved: { y } };
   },
 
   backward(dy, { x }: { x: Tensor }, { y }: { y: GpuTensor }) {
     const dx = GpuTensor.allocate(x.shape);
-    gpu().run(rows.softmaxBackward(traitsOf(x)), { buffers: [y.buffer, floats(dy).buffer, dx.buffer], params: [rowsOf(x), last(x)], groups: grid(rowsOf(x)) });
+    gpu().run(rows.softmaxBackward(traitsOf(x)), { buffers: [y.binding, floats(dy).binding, dx.binding], params: [rowsOf(x), last(x)], groups: grid(rowsOf(x)) });
     return { dx };
   },
 };
@@ -65,24 +71,23 @@ const softmaxCrossEntropy: Implementation = {
   supports: (_, options: LossOptions) => options.labelSmoothing === 0,
 
   forward({ logits, targets }: Loss, { reduction, ignoreIndex }: LossOptions) {
+    const counted = (targets.data as Int32Array).reduce((n, t) => n + (t === ignoreIndex ? 0 : 1), 0);
+    // 0 / 0, the mean of nothing, is NaN.
+    const factor = reduction !== "mean" ? 1 : counted > 0 ? 1 / counted : NaN;
     const [loss, lse] = [GpuTensor.allocate(targets.shape), GpuTensor.allocate(targets.shape)];
-    gpu().run(rows.crossEntropy(traitsOf(logits)), {
-      buffers: [floats(logits).buffer, whole(targets).buffer, loss.buffer, lse.buffer],
-      params: [targets.size, last(logits), ignoreIndex >>> 0, LOWEST],
+    gpu().run(crossEntropy(traitsOf(logits)), {
+      buffers: [floats(logits).binding, whole(targets).binding, loss.binding, lse.binding],
+      params: [targets.size, last(logits), ignoreIndex >>> 0, LOWEST, floatBits(factor)],
       groups: grid(targets.size),
     });
-    const counted = (targets.data as Int32Array).reduce((n, t) => n + (t === ignoreIndex ? 0 : 1), 0);
-    const y = reduction === "none" ? loss : reduction === "sum" ? loss.sum() : loss.sum().div(counted);
-    return { y, saved: { lse, counted } };
+    return { y: reduction === "none" ? loss : loss.sum(), saved: { lse, factor } };
   },
 
-  backward(dy, { logits, targets }: Loss, { lse, counted }: { lse: GpuTensor; counted: number }, { reduction, ignoreIndex }: LossOptions) {
-    const each = reduction === "mean" ? floats(dy).div(counted) : floats(dy);
-    const scale = each.broadcastTo(targets.shape) as GpuTensor;
+  backward(dy, { logits, targets }: Loss, { lse, factor }: { lse: GpuTensor; factor: number }, { ignoreIndex }: LossOptions) {
     const dlogits = GpuTensor.allocate(logits.shape);
-    gpu().run(rows.crossEntropyBackward(traitsOf(logits)), {
-      buffers: [floats(logits).buffer, whole(targets).buffer, lse.buffer, scale.buffer, dlogits.buffer],
-      params: [targets.size, last(logits), ignoreIndex >>> 0],
+    gpu().run(crossEntropyBackward(traitsOf(logits)), {
+      buffers: [floats(logits).binding, whole(targets).binding, lse.binding, floats(dy).binding, dlogits.binding],
+      params: [targets.size, last(logits), ignoreIndex >>> 0, +(dy.rank > 0), floatBits(factor)],
       groups: grid(targets.size),
     });
     return { dlogits };
@@ -96,8 +101,8 @@ const layerNorm: Implementation = {
   forward({ x, gamma, beta }: Norm, { eps }: { eps: number }) {
     const m = rowsOf(x);
     const [y, mean, rstd] = [x.shape, [m], [m]].map((shape) => GpuTensor.allocate(shape));
-    gpu().run(rows.layerNorm(traitsOf(x)), {
-      buffers: [floats(x), floats(gamma), floats(beta), y, mean, rstd].map((t) => t.buffer),
+    gpu().run(norm.layerNorm(traitsOf(x)), {
+      buffers: [floats(x), floats(gamma), floats(beta), y, mean, rstd].map((t) => t.binding),
       params: [m, last(x), floatBits(eps)],
       groups: grid(m),
     });
@@ -107,22 +112,39 @@ const layerNorm: Implementation = {
   backward(dy, { x, gamma }: Norm, { mean, rstd }: Statistics) {
     const [m, d] = [rowsOf(x), last(x)];
     const up = floats(dy);
-    const dx = GpuTensor.allocate(x.shape);
-    gpu().run(rows.layerNormBackward(traitsOf(x)), {
-      buffers: [floats(x), floats(gamma), mean, rstd, up, dx].map((t) => t.buffer),
-      params: [m, d],
-      groups: grid(m),
-    });
-    const chunks = Math.ceil(m / rows.CHUNK);
-    const [dgamma, dbeta] = [GpuTensor.allocate([chunks, d]), GpuTensor.allocate([chunks, d])];
-    gpu().run(rows.layerNormParameters, {
-      buffers: [floats(x), mean, rstd, up, dgamma, dbeta].map((t) => t.buffer),
-      params: [m, d, chunks],
-      groups: grid(Math.ceil(d / rows.COLUMNS) * chunks),
-    });
-    return { dx, dgamma: dgamma.sum(0), dbeta: dbeta.sum(0) };
+    let both: GpuTensor[] | undefined;
+    return {
+      dx() {
+        const dx = GpuTensor.allocate(x.shape);
+        const read = [floats(x), floats(gamma), mean, rstd, up].map((t) => t.binding);
+        const dispatch: Dispatch = { buffers: [...read, dx.binding], params: [m, d], groups: grid(m) };
+        gpu().run(norm.layerNormBackward(traitsOf(x), false), dispatch);
+        // Where a skip connection meets the branch again, its gradient is added on the way.
+        offerStep(dx, dispatch, ({ name, out }, _, other) => {
+          if (name !== "add" || !other) return false;
+          gpu().replaceLast(norm.layerNormBackward(traitsOf(x), true), { ...dispatch, buffers: [...read, other, dx.binding, out.binding] });
+          return true;
+        });
+        return dx;
+      },
+      dgamma: () => (both ??= parameterGradients(x, mean, rstd, up, m, d))[0],
+      dbeta: () => (both ??= parameterGradients(x, mean, rstd, up, m, d))[1],
+    };
   },
 };
+
+/** dgamma and dbeta, next to each other in one buffer so that one kernel sums the chunks of both. */
+function parameterGradients(x: Tensor, mean: GpuTensor, rstd: GpuTensor, up: GpuTensor, m: number, d: number): GpuTensor[] {
+  const chunks = Math.ceil(m / norm.CHUNK);
+  const at = Math.ceil(d / ALIGNED) * ALIGNED;
+  const sums = GpuTensor.allocate([chunks, 2 * at]);
+  gpu().run(norm.layerNormParameters, {
+    buffers: [floats(x), mean, rstd, up, sums].map((t) => t.binding),
+    params: [m, d, chunks, at, 2 * at],
+    groups: grid(Math.ceil(d / norm.COLUMNS) * chunks),
+  });
+  return GpuTensor.parts(chunks === 1 ? sums : (sums.sum(0) as GpuTensor), [{ start: 0, shape: [d] }, { start: at, shape: [d] }]);
+}
 
 type LookUp = { E: Tensor; ids: Tensor };
 
@@ -138,80 +160,11 @@ const embedding: Implementation = {
   },
 };
 
-type Heads = { q: Tensor; k: Tensor; v: Tensor };
-type Saved = { y: GpuTensor; kept: GpuTensor };
-
-/** `attention` and `flashAttention` are one kernel: no score is ever written down. */
-const attention: Implementation = {
-  supports: ({ q, v }: Heads, { mask }: { mask?: Tensor }) => !mask && last(q) > 0 && Math.max(last(q), last(v)) <= MAX_HEAD,
-
-  forward({ q, k, v }: Heads, { causal }: { causal: boolean }) {
-    const y = GpuTensor.allocate([...q.shape.slice(0, -1), last(v)]);
-    const kept = GpuTensor.allocate([...q.shape.slice(0, -1), 2]);
-    gpu().run(flashForward(last(q), last(v)), {
-      buffers: [floats(q), floats(k), floats(v), y, kept].map((t) => t.buffer), ...overRows(q, k, causal, "queries"),
-    });
-    return { y, saved: { y, kept } };
-  },
-
-  backward(dy, { q, k, v }: Heads, { y, kept }: Saved, { causal }: { causal: boolean }) {
-    const read = [floats(q), floats(k), floats(v), floats(dy)];
-    const inner = GpuTensor.allocate(q.shape.slice(0, -1));
-    const [dq, dk, dv] = [q, k, v].map((t) => GpuTensor.allocate(t.shape));
-    gpu().run(flashBackwardQuery(last(q), last(v)), {
-      buffers: [...read, y, kept, dq, inner].map((t) => t.buffer), ...overRows(q, k, causal, "queries"),
-    });
-    gpu().run(flashBackwardKey(last(q), last(v)), {
-      buffers: [...read, kept, inner, dk, dv].map((t) => t.buffer), ...overRows(q, k, causal, "keys"),
-    });
-    return { dq, dk, dv };
-  },
-};
-
-/** What the attention kernels are told: one workgroup for every so many rows of the side that is owned. */
-function overRows(q: Tensor, k: Tensor, causal: boolean, owned: "queries" | "keys"): Pick<Dispatch, "params" | "groups"> {
-  const [T, d] = q.shape.slice(-2);
-  const S = k.shape[k.rank - 2];
-  const tiles = Math.ceil((owned === "queries" ? T : S) / ATTENTION_ROWS);
-  const workgroups = tiles * sizeOf(q.shape.slice(0, -2));
-  return { params: [T, S, +causal, floatBits(1 / Math.sqrt(d)), LOWEST, tiles, workgroups], groups: grid(workgroups) };
-}
-
-type Pair = number | readonly [number, number];
-type PoolOptions = { kernel: Pair; stride?: Pair };
-const both = (pair: Pair): readonly [number, number] => (typeof pair === "number" ? [pair, pair] : pair);
-
-function windows(x: Tensor, { kernel, stride }: PoolOptions) {
-  const [[kh, kw], [sh, sw]] = [both(kernel), both(stride ?? kernel)];
-  const [H, W] = x.shape.slice(2);
-  const [OH, OW] = [Math.floor((H - kh) / sh) + 1, Math.floor((W - kw) / sw) + 1];
-  return { shape: [x.shape[0], x.shape[1], OH, OW], params: [H, W, OH, OW, kh, kw, sh, sw] };
-}
-
-const maxPool2d: Implementation = {
-  forward({ x }: { x: Tensor }, options: PoolOptions) {
-    const { shape, params } = windows(x, options);
-    const [y, found] = [GpuTensor.allocate(shape), GpuTensor.allocate(shape, "int32")];
-    gpu().run(maxPool, {
-      buffers: [floats(x).buffer, y.buffer, found.buffer], params: [y.size, ...params], groups: grid(Math.ceil(y.size / POOL_SIZE)),
-    });
-    return { y, saved: { found } };
-  },
-
-  backward(dy, { x }: { x: Tensor }, { found }: { found: GpuTensor }, options: PoolOptions) {
-    const dx = GpuTensor.allocate(x.shape);
-    gpu().run(maxPoolBackward, {
-      buffers: [floats(dy).buffer, found.buffer, dx.buffer], params: [x.size, ...windows(x, options).params], groups: grid(Math.ceil(x.size / POOL_SIZE)),
-    });
-    return { dx };
-  },
-};
-
 /** One pass over memory each way. */
 function activation(name: Activation): Implementation {
-  const { backward } = ACTIVATIONS[name];
+  const { value, backward } = ACTIVATIONS[name];
   return {
-    forward: ({ x }: { x: Tensor }, { slope = 0 }: { slope?: number }) => ({ y: activated(floats(x), name, slope) }),
+    forward: ({ x }: { x: Tensor }, { slope = 0 }: { slope?: number }) => ({ y: pointwise(name, value, [floats(x)], x.shape, slope) }),
     backward: (dy, { x }: { x: Tensor }, _, { slope = 0 }: { slope?: number }) =>
       ({ dx: pointwise(`${name} backward`, backward, [floats(x), floats(dy)], x.shape, slope) }),
   };
@@ -219,7 +172,7 @@ function activation(name: Activation): Implementation {
 
 export const layers: Record<string, Implementation> = {
   ...Object.fromEntries((Object.keys(ACTIVATIONS) as Activation[]).map((name) => [name, activation(name)])),
-  linear, softmax, softmaxCrossEntropy, layerNorm, embedding, attention, flashAttention: attention, maxPool2d,
+  linear, softmax, softmaxCrossEntropy, layerNorm, embedding, attention, flashAttention: attention, conv2d, maxPool2d,
 };
 
 /** Runs a layer's plain TypeScript definition on tensors that live on the GPU. */

@@ -5,50 +5,130 @@
  */
 
 import { broadcastShapes, formatShape, sameShape, sizeOf, Tensor, type Data, type DType, type Shape } from "../tensor";
+import { stridesOf } from "../tensor/shape";
 import type { Arithmetic, Comparison } from "../tensor/tensor";
 import type { UnaryName } from "../tensor/unary";
 import { gpu } from "./connect";
-import { floatBits, grid, type Dispatch, type Gpu } from "./gpu";
-import { ACTIVATIONS, type Activation } from "./kernels/activations";
-import { elementwise, elementwiseFlat, ELEMENTWISE_SIZE, MAX_AXES } from "./kernels/elementwise";
-import { gather, GATHER_SIZE, scatter } from "./kernels/gather";
-import { matmul, type Tile } from "./kernels/matmul";
-import { reduction, REDUCE_SIZE, type Reduction } from "./kernels/reduce";
+import { gatherRows, scatterRows } from "./gather";
+import { MAX_AXES } from "./kernels/elementwise";
+import { apply, pointwise, tooUneven, type Operand } from "./pointwise";
+import { product } from "./products";
+import { reduce } from "./reduce";
+import { currentScope, inScope, scoped, store, type Handle, type Scope, type Storage } from "./storage";
+import { mergedAxes, stridesThrough } from "./strides";
 
-/** A buffer that is given back when the last tensor that shares it is collected or disposed of. */
-class Storage {
-  private freed = false;
+/** Tensors that share a buffer start at multiples of so many numbers: bindings have to, on every GPU. */
+export const ALIGNED = 64;
 
-  constructor(readonly owner: Gpu, readonly buffer: GPUBuffer) {}
-
-  free(): void {
-    if (this.freed) return;
-    this.freed = true;
-    this.owner.release(this.buffer);
-  }
+/** Where the numbers of a tensor lie that is read or written in an order of its own; `start` and `strides` in numbers. */
+export interface Place {
+  readonly buffer: GPUBuffer;
+  readonly start: number;
+  readonly strides: readonly number[];
 }
-
-/** The handle that tensors hold; the storage is freed when no tensor holds the handle any more. */
-interface Handle {
-  readonly storage: Storage;
-}
-
-const collected = new FinalizationRegistry<Storage>((storage) => storage.free());
-const scopes: Storage[][] = [];
 
 export class GpuTensor extends Tensor {
-  constructor(private readonly handle: Handle, shape: Shape, dtype: DType = "float32") {
+  /** A view's copy, row by row, once it was needed. */
+  private packed?: GpuTensor;
+  /** Where the view was made: its copy is freed with it, not with the scope that happens to need it. */
+  private readonly scope?: Scope;
+
+  /** The numbers begin at `start`. With `strides` this is a view: another tensor's numbers, in an order of its own. */
+  private constructor(
+    private readonly handle: Handle, shape: Shape, dtype: DType = "float32", private readonly start = 0, private readonly strides?: readonly number[],
+  ) {
     super(null, shape, dtype);
+    if (strides) this.scope = currentScope();
   }
 
   /** Room for a tensor that a kernel will write. */
   static allocate(shape: Shape, dtype: DType = "float32"): GpuTensor {
-    const owner = gpu();
-    const storage = new Storage(owner, owner.allocate(4 * sizeOf(shape)));
-    const handle = { storage };
-    collected.register(handle, storage);
-    scopes.at(-1)?.push(storage);
-    return new GpuTensor(handle, shape, dtype);
+    return new GpuTensor(store(gpu(), 4 * sizeOf(shape)).handle(), shape, dtype);
+  }
+
+  static zeros(shape: Shape): GpuTensor {
+    return pointwise("zeros", "0.0", [], shape);
+  }
+
+  /**
+   * Room for a tensor whose leading axes lie in memory as `other`'s do, without gaps: heads cut from the rows of a linear
+   * map give rows of heads again, which the next linear map reads as they are.
+   */
+  static inOrderOf(other: GpuTensor, shape: Shape): GpuTensor {
+    const rank = shape.length;
+    const { strides } = other.place;
+    const axes = shape.map((_, i) => i).sort((a, b) => +(a === rank - 1) - +(b === rank - 1) || strides[b] - strides[a]);
+    const own = new Array<number>(rank);
+    axes.reduceRight((step, axis) => ((own[axis] = step), step * shape[axis]), 1);
+    return new GpuTensor(store(gpu(), 4 * sizeOf(shape)).handle(), shape, "float32", 0, own);
+  }
+
+  /** Room for tensors that lie in one buffer as the given ones do, where those are parts of one that nowhere overlap. */
+  static sideBySide(tensors: readonly GpuTensor[]): GpuTensor[] | undefined {
+    const [{ shape, place: { buffer, start, strides } }] = tensors;
+    const step = tensors[1].place.start - start;
+    const alike = tensors.every((t, i) => sameShape(t.shape, shape) && t.place.buffer === buffer &&
+      t.place.start === start + i * step && t.place.strides.every((own, axis) => own === strides[axis]));
+    if (!alike || shape.includes(0) || 8 * tensors.length * sizeOf(shape) < buffer.size) return undefined;
+    // No two indices are one place: each step is longer than all that is walked by the shorter ones.
+    const axes = [...shape.map((size, axis) => ({ size, step: strides[axis] })), { size: tensors.length, step }]
+      .filter(({ size }) => size > 1).sort((a, b) => b.step - a.step);
+    if (axes.some((axis, i) => axis.step < (i + 1 < axes.length ? axes[i + 1].size * axes[i + 1].step : 1))) return undefined;
+    const storage = store(gpu(), buffer.size);
+    return tensors.map((t) => new GpuTensor(storage.handle(), shape, "float32", t.place.start, strides));
+  }
+
+  /** The parts of a tensor as tensors, each from a multiple of 64 numbers on. The whole is given up for them. */
+  static parts(whole: GpuTensor, parts: readonly { readonly start: number; readonly shape: Shape }[]): GpuTensor[] {
+    const made = parts.map(({ start, shape }) => new GpuTensor(whole.handle.storage.handle(), shape, whole.dtype, start));
+    whole.handle.share.release();
+    return made;
+  }
+
+  /**
+   * The same numbers in another order, without a copy: `strides` and `start` count in the buffer. The copy is made when a
+   * kernel needs the numbers row by row, or when they are about to change.
+   */
+  private view(shape: Shape, strides: readonly number[], start: number): GpuTensor {
+    const view = new GpuTensor(this.handle.storage.handle(), shape, this.dtype, start, strides);
+    this.handle.storage.watch(view);
+    return view;
+  }
+
+  /** @internal A view's copy of its own, which later changes do not reach; other tensors as they are. */
+  pack(): GpuTensor {
+    if (!this.strides) return this;
+    const own: Operand = { bound: this.whole, strides: this.strides, offset: this.start };
+    return (this.packed ??= inScope(this.scope, () => pointwise("copy", "x0", [own], this.shape)));
+  }
+
+  /** The numbers row by row from where a binding can start: what lies so already is not copied. */
+  private straight(): GpuTensor {
+    const { strides, shape } = this;
+    if (!strides) return this;
+    const is = this.start % ALIGNED === 0 && stridesOf(shape).every((step, i) => shape[i] === 1 || step === strides[i]);
+    return this.packed ?? (is ? this : this.pack());
+  }
+
+  /** What this is the transpose of, last axes exchanged, where that lies row by row: a product reads it the other way. */
+  private turned(): GpuTensor | undefined {
+    if (!this.strides || this.packed || this.rank < 2) return undefined;
+    const swapped = <T>(of: readonly T[]): T[] => [...of.slice(0, -2), of.at(-1)!, of.at(-2)!];
+    const shape = swapped(this.shape);
+    const rows = stridesOf(shape);
+    const lies = this.start % ALIGNED === 0 && swapped(this.strides).every((step, i) => shape[i] === 1 || step === rows[i]);
+    return lies ? this.view(shape, rows, this.start) : undefined;
+  }
+
+  /** Where the numbers lie, without a copy. */
+  get place(): Place {
+    const { handle, start, strides, shape } = this.packed ?? this;
+    return { buffer: handle.storage.buffer, start, strides: strides ?? stridesOf(shape) };
+  }
+
+  /** The whole buffer, for kernels that are told a `Place`. */
+  get whole(): GPUBufferBinding {
+    return { buffer: this.place.buffer };
   }
 
   /**
@@ -60,12 +140,14 @@ export class GpuTensor extends Tensor {
     const copy = GpuTensor.allocate(t.shape, t.dtype === "int32" ? "int32" : "float32");
     const { data } = t;
     const words = data instanceof Int32Array || data instanceof Float32Array ? data : Float32Array.from(data);
-    if (words.length > 0) gpu().upload(copy.buffer, words);
+    if (words.length > 0) gpu().upload(copy.handle.storage.buffer, words);
     return copy;
   }
 
-  get buffer(): GPUBuffer {
-    return this.handle.storage.buffer;
+  /** The numbers row by row, for a kernel. */
+  get binding(): GPUBufferBinding {
+    const { handle, start, size } = this.straight();
+    return start === 0 ? { buffer: handle.storage.buffer } : { buffer: handle.storage.buffer, offset: 4 * start, size: 16 * Math.max(1, Math.ceil(size / 4)) };
   }
 
   override get data(): Data {
@@ -74,14 +156,29 @@ export class GpuTensor extends Tensor {
 
   /** The numbers, back from the GPU once everything before has run. */
   override async read(): Promise<Tensor> {
-    const bytes = await this.handle.storage.owner.read(this.buffer, 4 * this.size);
+    const bytes = await this.handle.storage.owner.read(this.binding, 4 * this.size);
     const Words = this.dtype === "int32" ? Int32Array : Float32Array;
     return new Tensor(new Words(bytes, 0, this.size), this.shape);
   }
 
-  /** Frees the buffer now rather than when the tensor is collected. Tensors that share it (`reshape`) die with it. */
+  /**
+   * Frees the buffer now rather than when the tensor is collected. Tensors made by `reshape` die with it; transposed ones,
+   * slices and other parts of the same buffer live on, and the buffer with them.
+   */
   dispose(): void {
-    this.handle.storage.free();
+    this.packed?.dispose();
+    this.handle.share.release();
+  }
+
+  /** Called before a kernel changes the numbers where they lie. */
+  changing(): void {
+    this.handle.storage.settle();
+  }
+
+  /** @internal What a scope must keep for this tensor: for a small part of a buffer, a copy of that part. */
+  get home(): Storage {
+    const { buffer } = this.place;
+    return (8 * this.size < buffer.size ? this.pack() : this.packed ?? this).handle.storage;
   }
 
   override get order(): number {
@@ -95,11 +192,14 @@ export class GpuTensor extends Tensor {
   override concatAll(tensors: readonly Tensor[], axis: number): Tensor {
     const at = axis < 0 ? axis + this.rank : axis;
     const total = tensors.reduce((sum, t) => sum + t.shape[at], 0);
-    const out = GpuTensor.allocate(this.shape.map((d, i) => (i === at ? total : d)));
-    const strides = stridesOf(out.shape);
+    const shape = this.shape.map((d, i) => (i === at ? total : d));
+    const strides = stridesOf(shape);
+    const whole = joined(tensors, at, strides);
+    if (whole) return whole.view(shape, strides, whole.start);
+    const out = GpuTensor.allocate(shape);
     let start = 0;
     for (const t of tensors) {
-      apply("concat", "x0", [{ of: floats(t), strides: stridesOf(t.shape), offset: 0 }], t.shape, 0, out, strides, start * strides[at]);
+      apply("concat", "x0", [{ bound: floats(t).binding, strides: stridesOf(t.shape), offset: 0 }], t.shape, 0, out, strides, start * strides[at]);
       start += t.shape[at];
     }
     return out;
@@ -153,7 +253,11 @@ export class GpuTensor extends Tensor {
     }
     if (batchB.every((d) => d === 1)) {
       const rows = this.size === 0 ? sizeOf(this.shape.slice(0, -1)) : this.size / k;
-      return product(this, right.reshape(k, n) as GpuTensor, { m: rows, n, k }).reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
+      const b = right.reshape(k, n) as GpuTensor;
+      // Rows of several matrices are one after the other only where they are not turned.
+      const [turnedA, turnedB] = [this.rank === 2 ? this.turned() : undefined, b.turned()];
+      const y = product(turnedA ?? this, turnedB ?? b, { m: rows, n, k, transA: turnedA !== undefined, transB: turnedB !== undefined });
+      return y.reshape([...broadcastShapes("matmul", batchA, batchB), this.shape.at(-2)!, n]);
     }
     const batch = broadcastShapes("matmul", batchA, batchB);
     const sizes = { m: this.shape.at(-2)!, n, k, batch: sizeOf(batch) };
@@ -161,17 +265,32 @@ export class GpuTensor extends Tensor {
     if (batchA.every((d) => d === 1) && sameShape(batchB, batch)) return product(this, right, { ...sizes, sharedA: true }).reshape(outShape);
     const full = (t: GpuTensor, own: Shape): GpuTensor =>
       (sameShape(own, batch) ? t : t.broadcastTo([...batch, ...t.shape.slice(-2)])) as GpuTensor;
-    return product(full(this, batchA), full(right, batchB), sizes).reshape(outShape);
+    const [a, b] = [full(this, batchA), full(right, batchB)];
+    const [turnedA, turnedB] = [a.turned(), b.turned()];
+    return product(turnedA ?? a, turnedB ?? b, { ...sizes, transA: turnedA !== undefined, transB: turnedB !== undefined }).reshape(outShape);
   }
 
   // ---------------------------------------------------------------- shape
 
   override reshape(...shape: readonly number[] | [Shape]): Tensor {
-    return new GpuTensor(this.handle, this.resolve((Array.isArray(shape[0]) ? shape[0] : shape) as Shape), this.dtype);
+    const resolved = this.resolve((Array.isArray(shape[0]) ? shape[0] : shape) as Shape);
+    const { handle, start, strides } = this.packed ?? this;
+    if (!strides) return new GpuTensor(handle, resolved, this.dtype, start);
+    const own = stridesThrough(this.shape, strides, resolved);
+    return own ? this.view(resolved, own, start) : this.pack().reshape(resolved);
   }
 
   override strided(shape: Shape, strides: readonly number[], offset: number): Tensor {
-    return pointwise("copy", "x0", [{ of: this, strides, offset }], shape);
+    if (this.size === 0 || sizeOf(shape) === 0) return GpuTensor.allocate(shape, this.dtype);
+    const from = this.packed ?? this;
+    // What is asked for counts along rows: each step is one along an axis of this tensor.
+    const rows = stridesOf(this.shape);
+    const steps = from.strides ?? rows;
+    const first = rows.reduce((sum, row, axis) => sum + (Math.floor(offset / row) % this.shape[axis]) * steps[axis], from.start);
+    const own = strides.map((step) => (step === 0 ? 0 : steps[rows.indexOf(step)]));
+    const axes = mergedAxes(shape, [own, stridesOf(shape)]).length;
+    if (axes > MAX_AXES) throw tooUneven("copy", axes);
+    return from.view(shape, own, first);
   }
 
   override gather(indices: Int32Array, shape: Shape): Tensor {
@@ -219,37 +338,15 @@ const GPU_ORDER = 0.5;
 
 /** Runs `body` and frees every buffer it made, but those of the tensors it returns (alone, in an array or an object). */
 export function gpuScope<T>(body: () => T): T {
-  const made: Storage[] = [];
-  scopes.push(made);
-  try {
-    const result = body();
+  return scoped(body, (result) => {
     const kept = new Set<Storage>();
     keep(result, kept);
-    for (const storage of made) {
-      if (!kept.has(storage)) storage.free();
-      else scopes.at(-2)?.push(storage);
-    }
-    return result;
-  } catch (error) {
-    for (const storage of made) storage.free();
-    throw error;
-  } finally {
-    scopes.pop();
-  }
-}
-
-/** Makes tensors that outlive every scope around it: an optimiser's state. */
-export function outsideScopes<T>(body: () => T): T {
-  const around = scopes.splice(0);
-  try {
-    return body();
-  } finally {
-    scopes.push(...around);
-  }
+    return kept;
+  });
 }
 
 function keep(value: unknown, kept: Set<Storage>): void {
-  if (value instanceof GpuTensor) kept.add((value as unknown as { handle: Handle }).handle.storage);
+  if (value instanceof GpuTensor) kept.add(value.home);
   else if (Array.isArray(value)) for (const entry of value) keep(entry, kept);
   else if (value && typeof value === "object" && !(value instanceof Tensor)) for (const entry of Object.values(value)) keep(entry, kept);
 }
@@ -286,215 +383,22 @@ const UNARY: Record<UnaryName, string> = {
   round: "round(x0)",
 };
 
-function stridesOf(shape: Shape): number[] {
-  const strides = new Array<number>(shape.length);
-  for (let i = shape.length - 1, step = 1; i >= 0; step *= shape[i--]) strides[i] = step;
-  return strides;
-}
-
-interface Operand {
-  of: GpuTensor;
-  strides: readonly number[];
-  offset: number;
-}
-
-/** An operand stretched to a shape: stride 0 along what is repeated. */
-function stretched(t: GpuTensor, shape: Shape): Operand {
-  const own = stridesOf(t.shape);
-  const lead = shape.length - t.rank;
-  return { of: t, strides: shape.map((_, i) => (i < lead || t.shape[i - lead] === 1 ? 0 : own[i - lead])), offset: 0 };
-}
-
-/** An expression of x0, x1, x2 and the number s, element by element. */
-export function pointwise(name: string, expression: string, inputs: readonly (GpuTensor | Operand)[], shape: Shape, scalar = 0): GpuTensor {
-  const operands = inputs.map((t) => (t instanceof GpuTensor ? stretched(t, shape) : t));
-  const out = GpuTensor.allocate(shape);
-  apply(name, expression, operands, shape, scalar, out, stridesOf(shape), 0);
-  return out;
-}
-
-interface Axis {
-  size: number;
-  /** How far each tensor advances along it. */
-  readonly strides: readonly number[];
-}
-
-/** The axes, last first, with neighbours merged along which every tensor advances evenly. */
-function mergedAxes(shape: Shape, strides: readonly (readonly number[])[]): Axis[] {
-  const axes: Axis[] = [];
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 1) continue;
-    const own = strides.map((s) => s[i]);
-    const last = axes.at(-1);
-    if (last && own.every((s, k) => s === last.strides[k] * last.size)) last.size *= shape[i];
-    else axes.push({ size: shape[i], strides: own });
+/** The first of tensors that lie next to each other in one buffer, along an axis of what they are together. */
+function joined(tensors: readonly Tensor[], axis: number, strides: readonly number[]): GpuTensor | undefined {
+  const [first] = tensors;
+  if (!(first instanceof GpuTensor) || first.size === 0) return undefined;
+  const { buffer, start } = first.place;
+  let next = start;
+  for (const t of tensors) {
+    if (!(t instanceof GpuTensor) || t.place.buffer !== buffer || t.place.start !== next) return undefined;
+    if (t.place.strides.some((step, i) => t.shape[i] !== 1 && step !== strides[i])) return undefined;
+    next += t.shape[axis] * strides[axis];
   }
-  return axes;
-}
-
-function apply(
-  name: string, expression: string, operands: readonly Operand[], shape: Shape, scalar: number,
-  out: GpuTensor, outStrides: readonly number[], outOffset: number,
-): void {
-  const n = sizeOf(shape);
-  const axes = mergedAxes(shape, [...operands.map((o) => o.strides), outStrides]);
-  if (axes.length > MAX_AXES) throw new Error(`webgpu: ${name} over ${axes.length} uneven axes, at most ${MAX_AXES} are possible; use device "cpu"`);
-  const params = [n, operands[0].offset, operands[1]?.offset ?? 0, operands[2]?.offset ?? 0, outOffset, floatBits(scalar), 0, 0];
-  const buffers = [...operands.map((o) => o.of.buffer), out.buffer];
-  // Everything in the output's order, or one number throughout.
-  const steps = axes.length === 0 ? operands.map(() => 0) : axes[0].strides.slice(0, -1);
-  const flat = axes.length <= 1 && outOffset === 0 && (axes.length === 0 || axes[0].strides.at(-1) === 1) &&
-    steps.every((step, i) => step === 0 || (step === 1 && operands[i].offset % 4 === 0));
-  if (flat) {
-    gpu().run(elementwiseFlat(name, expression, steps.map((step) => step === 0)), { buffers, params, groups: grid(Math.ceil(n / 4 / ELEMENTWISE_SIZE)) });
-    return;
-  }
-  for (const { size, strides } of axes) params.push(size, strides[0], strides.length > 2 ? strides[1] : 0, strides.length > 3 ? strides[2] : 0, strides.at(-1)!, 0, 0, 0);
-  gpu().run(elementwise(name, operands.length, expression, axes.length), { buffers, params, groups: grid(Math.ceil(n / ELEMENTWISE_SIZE)) });
+  return first;
 }
 
 function binary(name: string, expression: string, a: GpuTensor, other: Tensor | number): GpuTensor {
   if (typeof other === "number") return pointwise(name, expression.replaceAll("x1", "s"), [a], a.shape, other);
   const b = floats(other);
   return pointwise(name, expression, [a, b], broadcastShapes(name, a.shape, b.shape));
-}
-
-/** Invocations that are worth having: fewer leave parts of a large GPU idle. */
-const MANY = 1 << 16;
-
-function reduce(kind: Reduction, x: GpuTensor, axis: number | readonly number[] | undefined, keepdims: boolean): GpuTensor {
-  const named = axis === undefined ? x.shape.map((_, i) => i) : typeof axis === "number" ? [axis] : axis;
-  const over = named.map((a) => (a < 0 ? a + x.rank : a));
-  const odd = over.findIndex((a) => !Number.isInteger(a) || a < 0 || a >= x.rank);
-  if (odd >= 0) throw new Error(`${kind}: the axis is ${named[odd]}, the tensor has ${x.rank} axes`);
-  const strides = stridesOf(x.shape);
-  const side = (reduced: boolean): { shape: number[]; axes: Axis[] } => {
-    const own = x.shape.map((_, i) => i).filter((i) => over.includes(i) === reduced);
-    const shape = own.map((i) => x.shape[i]);
-    return { shape, axes: mergedAxes(shape, [own.map((i) => strides[i])]) };
-  };
-  const [kept, reduced] = [side(false), side(true)];
-  const outputs = sizeOf(kept.shape);
-  const count = sizeOf(reduced.shape);
-  // Neighbouring outputs next to each other in x, and enough of them: one invocation each reads side by side.
-  const together = !(kept.axes[0]?.strides[0] === 1 && outputs >= REDUCE_SIZE);
-  const invocations = together ? outputs * REDUCE_SIZE : outputs;
-  const least = together ? 16 * REDUCE_SIZE : 64;
-  const parts = outputs === 0 || count < 4 * least ? 1 : Math.min(Math.floor(count / least), Math.ceil(MANY / invocations));
-  const part = Math.max(1, Math.ceil(count / parts));
-  const shape = keepdims ? x.shape.map((d, i) => (over.includes(i) ? 1 : d)) : kept.shape;
-  const rows = Math.max(1, Math.ceil(count / part));
-  const out = GpuTensor.allocate(rows === 1 ? shape : [rows, ...shape]);
-  const from = kind === "sum" || kind === "squares" ? 0 : kind === "max" ? -Infinity : Infinity;
-  gpu().run(reduction(kind, kept.axes.length, reduced.axes.length, together), {
-    buffers: [x.buffer, out.buffer],
-    params: [outputs, count, part, floatBits(from), ...[...kept.axes, ...reduced.axes].flatMap(({ size, strides: [stride] }) => [size, stride, 0, 0])],
-    groups: grid(together ? outputs * rows : Math.ceil((outputs * rows) / REDUCE_SIZE)),
-  });
-  return rows === 1 ? out : reduce(kind === "squares" ? "sum" : kind, out, 0, false);
-}
-
-/** Rows of `width` numbers of x, by number; -1 is a row of zeros. */
-export function gatherRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
-  const out = GpuTensor.allocate(shape);
-  gpu().run(gather, { buffers: [x.buffer, integers(rows).buffer, out.buffer], params: [out.size, width], groups: grid(Math.ceil(out.size / GATHER_SIZE)) });
-  return out;
-}
-
-/** The adjoint: row i of x is added to row rows[i] of the result. */
-export function scatterRows(x: GpuTensor, rows: Int32Array, width: number, shape: Shape): GpuTensor {
-  const out = GpuTensor.allocate(shape);
-  const count = width === 0 ? 0 : out.size / width;
-  const first = new Int32Array(count + 1);
-  for (const row of rows) if (row >= 0) first[row + 1]++;
-  for (let row = 0; row < count; row++) first[row + 1] += first[row];
-  const next = first.slice();
-  const source = new Int32Array(Math.max(1, first[count]));
-  rows.forEach((row, i) => {
-    if (row >= 0) source[next[row]++] = i;
-  });
-  gpu().run(scatter, {
-    buffers: [x.buffer, integers(first).buffer, integers(source).buffer, out.buffer],
-    params: [out.size, width],
-    groups: grid(Math.ceil(out.size / GATHER_SIZE)),
-  });
-  return out;
-}
-
-/** The sum of all squares, a scalar: a gradient's norm before the root. */
-export function sumOfSquares(t: Tensor): GpuTensor {
-  return reduce("squares", floats(t), undefined, false);
-}
-
-export interface Product {
-  m: number;
-  n: number;
-  k: number;
-  batch?: number;
-  transA?: boolean;
-  transB?: boolean;
-  bias?: GpuTensor;
-  /** One a for the whole batch. */
-  sharedA?: boolean;
-  /** Chosen from the sizes when left out. */
-  tile?: Tile;
-}
-
-/** The product recorded last, so that an activation of it can be taken in. */
-let latest: { c: GPUBuffer; dispatch: Dispatch; with(activation: Activation, slope: number, act: GPUBuffer): void } | undefined;
-
-/** The largest tile of which there are enough to keep a large GPU busy: large tiles read less. */
-function tileFor(m: number, n: number, batch: number): Tile {
-  const count = (tile: number): number => batch * Math.ceil(m / tile) * Math.ceil(n / tile);
-  return count(128) >= 128 ? 128 : count(64) >= 64 ? 64 : 32;
-}
-
-/** op(a) op(b) + bias as [batch *] m x n numbers; the operands' shapes are the caller's business. */
-export function product(a: GpuTensor, b: GpuTensor, sizes: Product): GpuTensor {
-  const { c, parts, traits, dispatch } = multiply(a, b, sizes);
-  if (parts > 1) return c.sum((sizes.batch ?? 1) === 1 ? 0 : 1) as GpuTensor;
-  latest = {
-    c: c.buffer, dispatch,
-    with: (activation, option, act) => gpu().replaceLast(
-      matmul({ ...traits, activation }),
-      { ...dispatch, buffers: [...dispatch.buffers, act], params: dispatch.params.with(10, floatBits(option)) }),
-  };
-  return c;
-}
-
-/** op(a) op(b), and beside it the sum of each row of op(a), m numbers. */
-export function productAndSums(a: GpuTensor, b: GpuTensor, sizes: Omit<Product, "batch" | "bias">): [GpuTensor, GpuTensor] {
-  const { c, sums, parts } = multiply(a, b, sizes, true);
-  return parts > 1 ? [c.sum(0) as GpuTensor, sums!.sum(0) as GpuTensor] : [c, sums!];
-}
-
-function multiply(a: GpuTensor, b: GpuTensor, { m, n, k, batch = 1, transA = false, transB = false, sharedA = false, bias, tile = tileFor(m, n, batch) }: Product, rowSums = false) {
-  const [tilesM, tilesN] = [Math.ceil(m / tile), Math.ceil(n / tile)];
-  // Few outputs of long sums (a narrow layer's dW over a large batch): k is cut into parts, which a second kernel adds up.
-  const wanted = bias ? 1 : Math.max(1, Math.min(Math.floor(k / 256), Math.floor(64 / Math.max(1, batch * tilesM * tilesN))));
-  const part = 8 * Math.max(1, Math.ceil(k / wanted / 8));
-  const parts = Math.max(1, Math.ceil(k / part));
-  const several = [...(batch === 1 ? [] : [batch]), ...(parts === 1 ? [] : [parts])];
-  const c = GpuTensor.allocate([...several, m, n]);
-  const sums = rowSums ? GpuTensor.allocate([...several, m]) : undefined;
-  const traits = {
-    tile, transA, transB, bias: bias !== undefined, rowSums,
-    wideA: (transA ? m : k) % 4 === 0, wideB: (transB ? k : n) % 4 === 0, wideC: n % 4 === 0,
-  };
-  const workgroups = tilesM * tilesN * batch * parts;
-  const dispatch: Dispatch = {
-    buffers: [a, b, ...(bias ? [bias] : []), c, ...(sums ? [sums] : [])].map((t) => t.buffer),
-    params: [m, n, k, part, sharedA ? 0 : m * k, k * n, m * n, parts, tilesM, tilesN, 0, workgroups],
-    groups: grid(workgroups),
-  };
-  gpu().run(matmul(traits), dispatch);
-  return { c, sums, parts, traits, dispatch };
-}
-
-/** f(x) of every element. Straight after the product that gave x, the product's kernel writes it too. */
-export function activated(x: GpuTensor, activation: Activation, option: number): GpuTensor {
-  const y = GpuTensor.allocate(x.shape);
-  if (latest && x.size > 0 && latest.c === x.buffer && latest.dispatch === gpu().last) latest.with(activation, option, y.buffer);
-  else apply(activation, ACTIVATIONS[activation].value, [stretched(x, x.shape)], x.shape, option, y, stridesOf(x.shape), 0);
-  return y;
 }

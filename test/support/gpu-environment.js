@@ -14,6 +14,7 @@ module.exports = class extends TestEnvironment {
       this.adapter = await this.gpu.requestAdapter();
       this.global.haveGpu = this.adapter !== null;
       this.global.navigator = { gpu: this.gpu };
+      if (!this.adapter) console.error("webgpu tests are skipped: there is no graphics adapter");
     } catch (error) {
       console.error(`webgpu tests are skipped: ${error.message}`);
     }

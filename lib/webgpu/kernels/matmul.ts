@@ -1,5 +1,4 @@
 import { family } from "../gpu";
-import { ACTIVATIONS, type Activation } from "./activations";
 import { HELPERS } from "./helpers";
 
 /** Tiles of c that a workgroup can compute: 16 x 16 invocations of 8 x 8 or 4 x 4 numbers, or 8 x 8 of 4 x 4. */
@@ -14,11 +13,22 @@ export interface MatmulTraits {
   readonly wideA: boolean;
   readonly wideB: boolean;
   readonly wideC: boolean;
-  readonly bias: boolean;
-  /** A second output: the activation of c. */
-  readonly activation?: Activation;
-  /** A second output: the sum of each row of op(a), which is db beside dW = dy^T x. */
+  /** A number for each column of c, or for each row. */
+  readonly bias?: "column" | "row";
+  /** A second output: an expression of c's numbers, and of another matrix's where two are named. */
+  readonly then?: Epilogue;
+  /** Behind c, the sum of each row of op(a), which is db beside dW = dy^T x. */
   readonly rowSums?: boolean;
+}
+
+/** What is worked out of c before it leaves the registers: an activation, a residual added, an activation's backward. */
+export interface Epilogue {
+  readonly name: string;
+  /** Of x0, x1 and the number s. */
+  readonly expression: string;
+  /** Whether c is x0 or x1; the other of the two, where there is one, is another matrix of c's layout. */
+  readonly own: 0 | 1;
+  readonly other: boolean;
 }
 
 /** Between rows of workgroup memory, so that writing a column does not meet the same bank twice. */
@@ -28,7 +38,7 @@ const letters = ["x", "y", "z", "w"];
 const list = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("\n");
 
 /**
- * c[m, n] = op(a) op(b) + bias, for each of a batch; with an activation also its value f(c), or the sums of op(a)'s rows.
+ * c[m, n] = op(a) op(b) + bias, for each of a batch; beside it f(c, another matrix), or the sums of op(a)'s rows.
  *
  * A workgroup computes a tile of c. Step by step along k it holds a strip of op(a) and one of op(b) in workgroup memory,
  * where each number is read by a whole row or column of invocations. An invocation reads four neighbours at a time and
@@ -38,9 +48,10 @@ const list = (n: number, f: (i: number) => string): string => Array.from({ lengt
  * The workgroups of a batch are counted in bands of 8 rows of tiles, so that those that run at the same time share strips.
  *
  * Parameters: [m, n, k, k of one part], [stride of a, of b, of c from one of the batch to the next, parts], [tiles along m,
- * tiles along n, the activation's option, workgroups]. k can be cut into parts, each a matrix of its own: see `product`.
+ * tiles along n, the epilogue's s, workgroups], [where the sums are]. k can be cut into parts, each a matrix of its own: see
+ * `product`.
  */
-export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias, activation, rowSums }: MatmulTraits) => {
+export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias, then, rowSums }: MatmulTraits) => {
   const side = tile === 32 ? 8 : 16;
   const blocks = tile / (4 * side);
   const own = 4 * blocks;
@@ -72,37 +83,40 @@ export const matmul = family(({ tile, transA, transB, wideA, wideB, wideC, bias,
 
   const c = (i: number, j: number): string => `c${i}_${j}`;
   const fma = list(own, (i) => list(blocks, (j) => `      ${c(i, j)} = fma(vec4f(a${i >> 2}.${letters[i % 4]}), b${j}, ${c(i, j)});`));
+  const call = (c: string, other: string): string => `f(${!then?.other ? c : then.own === 0 ? `${c}, ${other}` : `${other}, ${c}`})`;
   const lineOf = (i: number): string => `row0 + ${4 * side * (i >> 2) + (i % 4)}u + 4u * y`;
   const write = list(own, (i) => list(blocks, (j) => {
     const [line, column] = [lineOf(i), `column0 + ${4 * side * j}u + 4u * x`];
+    const added = (columns: string): string => (bias === "row" ? " + bias[i]" : bias ? ` + bias[${columns}]` : "");
     const element = (e: number): string => {
-      const value = `${c(i, j)}.${letters[e]}${bias ? ` + bias[j + ${e}u]` : ""}`;
-      return `if (j + ${e}u < p.n) { let v = ${value}; c[at + ${e}u] = v; ${activation ? `act[at + ${e}u] = f(v);` : ""} }`;
+      const value = `${c(i, j)}.${letters[e]}${added(`j + ${e}u`)}`;
+      return `if (j + ${e}u < p.n) { let v = ${value}; c[at + ${e}u] = v; ${then ? `after[at + ${e}u] = ${call("v", `other[at + ${e}u]`)};` : ""} }`;
     };
+    const four = then && `${then.other ? "let w = other[at / 4u]; " : ""}after[at / 4u] = vec4f(${letters.map((l) => call(`v.${l}`, `w.${l}`)).join(", ")});`;
     return `  { let i = ${line}; let j = ${column}; let at = baseC + i * p.n + j; if (i < p.m) {
     ${wideC
-      ? `if (j < p.n) { let v = ${c(i, j)}${bias ? " + bias[j / 4u]" : ""}; c[at / 4u] = v; ${activation ? "act[at / 4u] = vec4f(f(v.x), f(v.y), f(v.z), f(v.w));" : ""} }`
+      ? `if (j < p.n) { let v = ${c(i, j)}${added("j / 4u")}; c[at / 4u] = v; ${four ?? ""} }`
       : list(4, element)} } }`;
   }));
   const array = (wide: boolean): string => `array<${wide ? "vec4f" : "f32"}>`;
   const bindings = [
     `var<storage, read> a: ${array(wideA)};`,
     `var<storage, read> b: ${array(wideB)};`,
-    ...(bias ? [`var<storage, read> bias: ${array(wideC)};`] : []),
+    ...(bias ? [`var<storage, read> bias: ${array(wideC && bias === "column")};`] : []),
+    ...(then?.other ? [`var<storage, read> other: ${array(wideC)};`] : []),
     `var<storage, read_write> c: ${array(wideC)};`,
-    ...(activation ? [`var<storage, read_write> act: ${array(wideC)};`] : []),
-    ...(rowSums ? ["var<storage, read_write> sums: array<f32>;"] : []),
+    ...(then ? [`var<storage, read_write> after: ${array(wideC)};`] : []),
     "var<uniform> p: Params;",
   ].map((binding, i) => `@group(0) @binding(${i}) ${binding}`).join("\n");
 
   return {
-    name: `matmul ${transA ? "T" : "N"}${transB ? "T" : "N"} ${tile}${activation ? ` ${activation}` : ""}`,
+    name: `matmul ${transA ? "T" : "N"}${transB ? "T" : "N"} ${tile}${then ? ` ${then.name}` : ""}`,
     code: /* wgsl */ `
-struct Params { m: u32, n: u32, k: u32, part: u32, strideA: u32, strideB: u32, strideC: u32, parts: u32, tilesM: u32, tilesN: u32, slope: f32, total: u32 }
+struct Params { m: u32, n: u32, k: u32, part: u32, strideA: u32, strideB: u32, strideC: u32, parts: u32, tilesM: u32, tilesN: u32, s: f32, total: u32, sums: u32 }
 ${bindings}
 var<workgroup> stripA: array<vec4f, ${row * step}>;
 var<workgroup> stripB: array<vec4f, ${row * step}>;
-${activation ? `${HELPERS}\nfn f(x0: f32) -> f32 { let s = p.slope; return ${ACTIVATIONS[activation].value}; }` : ""}
+${then ? `${HELPERS}\nfn f(x0: f32${then.other ? ", x1: f32" : ""}) -> f32 { let s = p.s; return ${then.expression}; }` : ""}
 @compute @workgroup_size(${side}, ${side})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
   let number = group.x + group.y * groups.x;
@@ -142,7 +156,9 @@ ${rowSums ? list(blocks, (i) => `      sum${i} += a${i};`) : ""}
     workgroupBarrier();
   }
 ${write}
-${rowSums ? `  if (column0 == 0u && x == 0u) {\n${list(own, (i) => `    { let i = ${lineOf(i)}; if (i < p.m) { sums[z * p.m + i] = sum${i >> 2}.${letters[i % 4]}; } }`)}\n  }` : ""}
+${rowSums ? `  if (column0 == 0u && x == 0u) {\n    let at = baseC + p.sums;\n${wideC
+      ? list(blocks, (i) => `    { let i = ${lineOf(4 * i)}; if (i < p.m) { c[(at + i) / 4u] = sum${i}; } }`)
+      : list(own, (i) => `    { let i = ${lineOf(i)}; if (i < p.m) { c[at + i] = sum${i >> 2}.${letters[i % 4]}; } }`)}\n  }` : ""}
 }`,
   };
 });

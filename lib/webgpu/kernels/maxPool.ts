@@ -1,14 +1,5 @@
 import type { Kernel } from "../gpu";
-
-export const POOL_SIZE = 64;
-
-const PARAMS = /* wgsl */ `
-struct Params { n: u32, H: u32, W: u32, OH: u32, OW: u32, kh: u32, kw: u32, sh: u32, sw: u32, unused0: u32, unused1: u32, unused2: u32 }`;
-const INDEX = /* wgsl */ `
-@compute @workgroup_size(${POOL_SIZE})
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let o = (group.x + group.y * groups.x) * ${POOL_SIZE}u + local;
-  if (o >= p.n) { return; }`;
+import { MAIN, PARAMS, PIXEL } from "./windows";
 
 /** y and where in x it was found: the first greatest of each window, the first NaN if there is one. */
 export const maxPool: Kernel = {
@@ -19,7 +10,7 @@ export const maxPool: Kernel = {
 @group(0) @binding(2) var<storage, read_write> found: array<i32>;
 @group(0) @binding(3) var<uniform> p: Params;
 fn isNan(v: f32) -> bool { return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u; }
-${INDEX}
+${MAIN}
   let image = o / (p.OH * p.OW);
   let top = ((o / p.OW) % p.OH) * p.sh;
   let left = (o % p.OW) * p.sw;
@@ -45,13 +36,8 @@ export const maxPoolBackward: Kernel = {
 @group(0) @binding(1) var<storage, read> found: array<i32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
 @group(0) @binding(3) var<uniform> p: Params;
-${INDEX}
-  let image = o / (p.H * p.W);
-  let row = (o / p.W) % p.H;
-  let column = o % p.W;
-  // The first window that reaches this row: the smallest i with i sh + kh > row.
-  let firstRow = select(0u, (row - p.kh) / p.sh + 1u, row >= p.kh);
-  let firstColumn = select(0u, (column - p.kw) / p.sw + 1u, column >= p.kw);
+${MAIN}
+${PIXEL}
   var total = 0.0;
   for (var i = firstRow; i < p.OH && i * p.sh <= row; i++) {
     for (var j = firstColumn; j < p.OW && j * p.sw <= column; j++) {

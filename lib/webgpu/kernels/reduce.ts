@@ -2,13 +2,13 @@ import { family } from "../gpu";
 
 export const REDUCE_SIZE = 64;
 
-export type Reduction = "sum" | "squares" | "max" | "min";
+export type Reduction = "sum" | "max" | "min";
 
-const start = { sum: "0.0", squares: "0.0", max: "bitcast<f32>(p.n.w)", min: "bitcast<f32>(p.n.w)" };
-const join = { sum: "a + b", squares: "a + b", max: "select(max(a, b), a + b, isNan(a) || isNan(b))", min: "select(min(a, b), a + b, isNan(a) || isNan(b))" };
+const start = { sum: "0.0", max: "bitcast<f32>(p.n.w)", min: "bitcast<f32>(p.n.w)" };
+const join = { sum: "a + b", max: "select(max(a, b), a + b, isNan(a) || isNan(b))", min: "select(min(a, b), a + b, isNan(a) || isNan(b))" };
 
 /**
- * The sum (of squares, or extreme) of each output's elements. `together`: one workgroup an output, whose 64 invocations walk the
+ * The sum or extreme of each output's elements. `together`: one workgroup an output, whose 64 invocations walk the
  * elements and then join in a tree; otherwise one invocation an output, which is better where outputs lie next to each
  * other (the sum over a batch).
  *
@@ -49,8 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let end = min((part + 1u) * p.n.z, p.n.y);
   var total = ${start[kind]};
   for (var r = part * p.n.z${together ? " + local" : ""}; r < end; r += ${together ? `${REDUCE_SIZE}u` : "1u"}) {
-    let value = x[base + placeOfElement(r)];
-    total = joined(total, ${kind === "squares" ? "value * value" : "value"});
+    total = joined(total, x[base + placeOfElement(r)]);
   }
 ${together ? `
   partial[local] = total;

@@ -89,9 +89,10 @@ describe("lib/webgpu in a browser", () => {
     expect(report.description).toMatch(/swiftshader/i);
     const families = report.kernels.map((name) => name.replace(/( \d+)+/, "").replace(/^[a-z0-9]+, flat$/i, "elementwise, flat"));
     expect([...new Set(families)]).toEqual(expect.arrayContaining([
-      "adamw", "copy", "cross-entropy", "cross-entropy backward", "elementwise, flat", "flash attention", "flash attention dk dv",
-      "flash attention dq", "gather", "layer norm", "layer norm backward", "layer norm parameters", "matmul NN", "matmul NT",
-      "matmul TN", "max pool", "max pool backward", "scatter", "softmax", "softmax backward", "sum", "sum of columns",
+      "adamw", "col2im", "copy", "cross-entropy", "cross-entropy backward", "elementwise, flat", "flash attention", "flash attention dk dv",
+      "flash attention dq", "gather", "im2col", "layer norm", "layer norm backward", "layer norm backward, joined", "layer norm parameters",
+      "matmul NN", "matmul NN add", "matmul NT", "matmul NT add", "matmul TN", "max pool", "max pool backward", "scatter", "softmax",
+      "softmax backward", "squares", "sum", "sum of columns",
     ]));
   }, 120_000);
 

@@ -6,9 +6,7 @@
 import { gpu } from "../../../lib/webgpu/connect";
 import { RESERVED } from "../../../lib/webgpu/emulate/lexer";
 import { emulate, randn, rng, runShader, webgpu, WgslError } from "../../../lib";
-
-declare const haveGpu: boolean;
-const gpuIt = haveGpu ? it : it.skip;
+import { gpuIt } from "./support";
 
 /** A kernel of one invocation that writes to out: array<f32>, and reads in0: array<f32>. */
 const single = (body: string, top = ""): string => `
@@ -154,7 +152,7 @@ describe("what it refuses, and where", () => {
 });
 
 describe("the same text on a GPU", () => {
-  gpuIt("gives the emulation's numbers (needs a Vulkan driver, or Debian's chromium)", async () => {
+  gpuIt("gives the emulation's numbers", async () => {
     await webgpu();
     const { bind } = softmaxCase(5, 190);
     const [here, there] = [new Float32Array(950), new Float32Array(950)];
@@ -164,7 +162,7 @@ describe("the same text on a GPU", () => {
     expect(Math.max(...here.map((v, i) => Math.abs(v - there[i])))).toBeLessThan(1e-5 * largest);
   });
 
-  gpuIt("refuses the same names (needs a Vulkan driver, or Debian's chromium)", async () => {
+  gpuIt("refuses the same names", async () => {
     await webgpu();
     const { device } = gpu();
     const taken = (await Promise.all([...RESERVED].map(async (name) => {
@@ -177,7 +175,7 @@ describe("the same text on a GPU", () => {
     expect(taken).toEqual([]);
   });
 
-  gpuIt("and the GPU's compiler agrees on the kernels used above (needs a Vulkan driver, or Debian's chromium)", async () => {
+  gpuIt("and the GPU's compiler agrees on the kernels used above", async () => {
     await webgpu();
     for (const body of ["var v = vec3f(in0[0], in0[1], in0[2]); v.y += 10.0; let w = v.zyx * 2.0; out[0] = w.x + dot(v, vec3(1.0));",
       "var i = 0u; while (i < 4u) { switch (i) { case 1u, 2u: { out[i] = 7.0; } default: { out[i] = in0[i]; } } i += 1u; }",

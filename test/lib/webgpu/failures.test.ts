@@ -9,27 +9,19 @@ import { device, randn, relu, rng, tensor, type Tensor } from "../../../lib";
 import { GpuTensor, runShader, webgpu, WgslError } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import { expectClose } from "../layers/close";
+import { connectFirst, draw, gpuIt } from "./support";
 
-declare const haveGpu: boolean;
-const gpuIt = haveGpu ? it : it.skip;
-const needs = "(needs a Vulkan driver, or Debian's chromium)";
-
-beforeAll(async () => {
-  if (haveGpu) await webgpu();
-});
-
-const random = rng(11);
-const draw = (...shape: number[]): Tensor => randn(shape, random);
+connectFirst();
 
 describe("what can go wrong", () => {
   const lives = async (): Promise<void> => expectClose(await GpuTensor.from(tensor([1, 2])).mul(2).read(), tensor([2, 4]), 0, "afterwards");
 
-  gpuIt(`a tensor larger than the device allows ${needs}`, async () => {
+  gpuIt("a tensor larger than the device allows", async () => {
     expect(() => GpuTensor.allocate([2 ** 31])).toThrow(/^webgpu: a tensor of 8192 MiB is larger than this device's limit of \d+ MiB; use a smaller batch or device "cpu"$/);
     await lives();
   });
 
-  gpuIt(`no memory left; what was there before stays ${needs}`, async () => {
+  gpuIt("no memory left; what was there before stays", async () => {
     const kept = GpuTensor.from(tensor([3, 5]));
     const { maxTensorBytes } = await webgpu();
     const held: GpuTensor[] = [];
@@ -46,7 +38,7 @@ describe("what can go wrong", () => {
     expectClose(await kept.read(), tensor([3, 5]), 0, "kept");
   });
 
-  gpuIt(`a step that runs out of memory is dropped, and read says so ${needs}`, async () => {
+  gpuIt("a step that runs out of memory is dropped, and read says so", async () => {
     const { device: real } = gpu();
     jest.spyOn(real, "popErrorScope").mockResolvedValueOnce({ message: "Out of memory\n  in detail" } as GPUError);
     const y = GpuTensor.allocate([5_000_000]);
@@ -61,14 +53,14 @@ describe("what can go wrong", () => {
     await lives();
   });
 
-  gpuIt(`a kernel that the GPU's compiler refuses is named ${needs}`, async () => {
+  gpuIt("a kernel that the GPU's compiler refuses is named", async () => {
     const y = GpuTensor.allocate([4]);
-    gpu().run({ name: "broken", code: "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }" }, { buffers: [y.buffer], params: [], groups: [1] });
+    gpu().run({ name: "broken", code: "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }" }, { buffers: [y.binding], params: [], groups: [1] });
     await expect(y.read()).rejects.toThrow(/^webgpu: the GPU's compiler refuses the kernel "broken": ./);
     await lives();
   });
 
-  gpuIt(`a shader of one's own that is bound or started wrongly ${needs}`, async () => {
+  gpuIt("a shader of one's own that is bound or started wrongly", async () => {
     const source = "@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn main() { y[0] = 1.0; }";
     await expect(runShader(source, { groups: [1], bindings: {} })).rejects.toThrow(/^nothing is bound to y \(binding 0\)/);
     await expect(runShader(source, { groups: [1], bindings: { 0: new Float32Array(4) }, entryPoint: "other" })).rejects.toThrow(WgslError);
@@ -80,7 +72,7 @@ describe("what can go wrong", () => {
     await lives();
   });
 
-  gpuIt(`more axes or workgroups than a dispatch can have ${needs}`, async () => {
+  gpuIt("more axes or workgroups than a dispatch can have", async () => {
     const uneven = GpuTensor.from(draw(...Array<number>(8).fill(2)).astype("float32"));
     const turned = [7, 6, 5, 4, 3, 2, 1, 0];
     expect(() => uneven.transpose(turned)).toThrow(/^webgpu: copy over 8 uneven axes, at most 7 are possible; use device "cpu"$/);
@@ -90,7 +82,7 @@ describe("what can go wrong", () => {
     await lives();
   });
 
-  gpuIt(`two calls of webgpu() share a device ${needs}`, async () => {
+  gpuIt("two calls of webgpu() share a device", async () => {
     gpu().device.destroy();
     await gpu().device.lost;
     const requests = jest.spyOn((navigator as unknown as { gpu: GPU }).gpu, "requestAdapter");
@@ -100,7 +92,7 @@ describe("what can go wrong", () => {
     await lives();
   });
 
-  gpuIt(`an adapter that gives no device ${needs}`, async () => {
+  gpuIt("an adapter that gives no device", async () => {
     gpu().device.destroy();
     await gpu().device.lost;
     const { gpu: source } = navigator as unknown as { gpu: GPU };
@@ -114,7 +106,7 @@ describe("what can go wrong", () => {
     await lives();
   });
 
-  gpuIt(`a device that is lost while a result is on its way ${needs}`, async () => {
+  gpuIt("a device that is lost while a result is on its way", async () => {
     const result = GpuTensor.from(draw(64, 64).astype("float32")).exp().read();
     gpu().device.destroy();
     await expect(result).rejects.toThrow(/^webgpu: /);
@@ -122,7 +114,7 @@ describe("what can go wrong", () => {
     await lives();
   });
 
-  gpuIt(`a lost device is one clear sentence, and a new one can be had ${needs}`, async () => {
+  gpuIt("a lost device is one clear sentence, and a new one can be had", async () => {
     const x = GpuTensor.from(draw(3));
     gpu().device.destroy();
     await gpu().device.lost;

@@ -4,14 +4,12 @@
  */
 
 import { TestKernel } from "../../kernel/support/kernel";
-
-declare const haveGpu: boolean;
-const gpuIt = haveGpu ? it : it.skip;
+import { beforeGpuTests, gpuIt } from "./support";
 
 let kernel: TestKernel;
 
-beforeAll(async () => {
-  if (haveGpu) kernel = await TestKernel.start();
+beforeGpuTests(async () => {
+  kernel = await TestKernel.start();
 }, 60_000);
 
 afterAll(() => kernel?.stop());
@@ -31,7 +29,7 @@ async function learn(steps: number, device: DeviceName): Promise<void> {
 const { features } = await webgpu();
 features.length > 0`;
 
-gpuIt("one word moves training to the GPU, the plot follows, and Stop leaves a trained model (needs a Vulkan driver, or Debian's chromium)", async () => {
+gpuIt("one word moves training to the GPU, the plot follows, and Stop leaves a trained model", async () => {
   expect(await kernel.execute(setup)).toMatchObject({ error: undefined, result: "true" });
 
   const onCpu = await kernel.execute('await learn(20, "cpu"); last');

@@ -2,6 +2,7 @@
 
 import { adamW, adamwOnGpu, device, gpt, GpuTensor, gpuScope, randn, rng, runShader, SparseRows, tensor, webgpu, type AnyLayer, type Tensor } from "../../../lib";
 import { gpu } from "../../../lib/webgpu/connect";
+import { sumsOfSquares } from "../../../lib/webgpu/norms";
 import { layerCases } from "../layers/cases";
 import { expectClose } from "../layers/close";
 
@@ -57,6 +58,11 @@ export async function run(): Promise<PageReport> {
     kernels.add(kernel.name);
     record(kernel, dispatch);
   };
+  const replace = gpu().replaceLast.bind(gpu());
+  gpu().replaceLast = (kernel, dispatch) => {
+    kernels.add(kernel.name);
+    replace(kernel, dispatch);
+  };
   const failures: string[] = [];
   const attempt = (name: string, body: () => Promise<void>): Promise<void> => body().catch((error: Error) => void failures.push(`${name}: ${error.message}`));
 
@@ -70,6 +76,10 @@ export async function run(): Promise<PageReport> {
   for (const entry of largest.values()) await attempt(entry.name, () => compare(entry.layer, entry.inputs, entry.options));
   await attempt("training", train);
   await attempt("a shader of one's own", shader);
+  await attempt("norms", async () => {
+    const x = randn([70], rng(1)).astype("float32");
+    expectClose(await read(sumsOfSquares([GpuTensor.from(x)])), x.square().sum().reshape(1), 1e-5, "squares");
+  });
   await attempt("a tile of 128", async () => {
     const [a, b] = [randn([1500, 8], rng(1)), randn([8, 1500], rng(2))].map((t) => t.astype("float32"));
     expectClose(await read(GpuTensor.from(a).matmul(b).sum(0)), a.matmul(b).sum(0), 1e-4, "sum");

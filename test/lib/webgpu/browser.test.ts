@@ -17,28 +17,6 @@ const root = path.join(__dirname, "../../..");
 const chromiumPath = "/usr/bin/chromium";
 const browserIt = existsSync(chromiumPath) ? it : it.skip;
 
-/** Sources by URL. A name without extension, as imports have it, is redirected to its file: relative imports start from there. */
-function serveSources(): Server {
-  return createServer((request, response) => {
-    const { pathname } = new URL(request.url!, "http://localhost");
-    if (pathname === "/") {
-      response.setHeader("content-type", "text/html").end("<!doctype html><title>gradbook</title>");
-      return;
-    }
-    const file = path.join(root, pathname);
-    if (pathname.endsWith(".ts")) {
-      const { outputText } = ts.transpileModule(readFileSync(file, "utf8"), {
-        fileName: file, compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 },
-      });
-      response.setHeader("content-type", "text/javascript").end(outputText);
-      return;
-    }
-    const found = [`${file}.ts`, path.join(file, "index.ts")].find((candidate) => existsSync(candidate) && statSync(candidate).isFile());
-    if (found) response.writeHead(302, { location: `/${path.relative(root, found)}` }).end();
-    else response.writeHead(404).end();
-  });
-}
-
 const lab = path.join(root, "lab");
 const haveBundler = existsSync(path.join(lab, "node_modules", "@rspack", "core"));
 const bundleIt = existsSync(chromiumPath) && haveBundler ? it : it.skip;

@@ -8,7 +8,7 @@ import type { GradedSubmission } from "../grade/grader";
 import { Journal } from "../grade/journal";
 import { csvHeader, nbgraderHeader, toCsv, toGradescope, toJson, toNbgrader, toPrairieLearn, type ClassResult } from "../grade/outputs";
 import { generator, pages } from "../grade/page";
-import { printable } from "../grade/printable";
+import { oneLine, printable } from "../grade/printable";
 import { progressDisplay } from "../grade/progress";
 import { gradeAll } from "../grade/run";
 import { findSandbox, Pool } from "../grade/sandbox";
@@ -83,7 +83,7 @@ function summary(submissions: readonly GradedSubmission[]): string {
       .map((state) => [exercises.filter(({ report }) => report.status === state).length, state] as const)
       .flatMap(([count, state]) => (count > 0 ? [`${count} ${state}`] : []))
       .join(", ");
-    return `${student.padEnd(width)}  ${String(score).padStart(4)} of ${String(max).padEnd(4)} ${[counts, ...problems].filter(Boolean).join("; ")}`;
+    return oneLine(`${student.padEnd(width)}  ${String(score).padStart(4)} of ${String(max).padEnd(4)} ${[counts, ...problems].filter(Boolean).join("; ")}`);
   });
   return lines.join("\n");
 }

@@ -3,3 +3,6 @@ const commands = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u20
 
 /** Text of a student's as text only; lines and tabs stay. */
 export const printable = (text: string): string => text.replace(commands, "?");
+
+/** The same in one line, for a name or a sentence that has its place in a table. */
+export const oneLine = (text: string): string => printable(text).replace(/[\n\t]/g, " ");

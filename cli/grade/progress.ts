@@ -1,9 +1,7 @@
 /** How far the grading is: a line that renews itself in a terminal, a line a submission elsewhere. */
 import type { WriteStream } from "node:tty";
-import { printable } from "./printable";
+import { oneLine } from "./printable";
 import type { Progress } from "./run";
-
-const oneLine = (text: string): string => printable(text).replace(/[\n\t]/g, " ");
 
 export function progressDisplay(stream: WriteStream): { show(state: Progress): void; end(): void } {
   const started = performance.now();

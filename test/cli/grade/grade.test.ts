@@ -111,6 +111,8 @@ describe("a class", () => {
     writeFileSync(at("class", "zipped.zip"), zipSync({ "work/02-jacobian-composition.ipynb": bytes(notebook([marked(honest)])), ".dotted/a.ipynb": bytes("{}") }));
     writeFileSync(at("class", "escaping.zip"), zipSync({ "../../../escaped.ipynb": bytes(notebook([marked(honest)])) }));
     writeFileSync(at("class", "broken.zip"), "PK no zip");
+    mkdirSync(at("class", "two\nlines"));
+    writeFileSync(at("class", "two\nlines", "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
     symlinkSync("/etc/passwd", at("class", "linked.ipynb"));
     for (const folder of [".hidden", ".ipynb_checkpoints", ".empty"]) mkdirSync(at("class", folder));
     for (const folder of [".hidden", ".ipynb_checkpoints"]) writeFileSync(at("class", folder, "02-jacobian-composition.ipynb"), notebook([marked(honest)]));
@@ -196,6 +198,7 @@ describe("a class", () => {
 
   it("passes no command of a student's on to the terminal", () => {
     expect(stdout).toContain("turned ?gnp.exe");
+    expect(stdout).toMatch(/^two lines +10 of 10/m);
     expect(stdout + stderr).not.toMatch(/[\u001b\u202e]/);
   });
 

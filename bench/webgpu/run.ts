@@ -150,7 +150,8 @@ async function gptRow([B, T, C, L]: readonly number[]): Promise<Row> {
     const ids = text(1, short);
     const [plain, there] = [make(short), make(short)];
     move(there);
-    const before = device("cpu");
+    const before = device();
+    device("cpu");
     adamW().step(plain.trainable, plain.backward(plain.forward(ids, ids).cache));
     device(before);
     adamwOnGpu().step(there.trainable, there.backward(there.forward(ids, ids).cache));

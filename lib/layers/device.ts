@@ -39,14 +39,13 @@ export function registerDevice(name: DeviceName, implementations: Device): void 
   devices.set(name, implementations);
 }
 
-/** The device that layers run on when a call names none; given a name, chooses it. Returns the one in force before. */
+/** The device that layers run on when a call names none; given a name, chooses it first. */
 export function device(name?: DeviceName): DeviceName {
-  const before = current;
   if (name !== undefined) {
     checkDevice("device", name);
     current = name;
   }
-  return before;
+  return current;
 }
 
 /** Runs body with a device in force, so that the layers a layer is composed of run where it does. */

@@ -78,6 +78,14 @@ describe("memory", () => {
     expectClose(softmax.backward(x, cache).dx, softmax.backward(x, softmax.forward({ x }).cache).dx, 1e-5, "dx");
   });
 
+  it("is chosen by name, for calls that name no device", () => {
+    const x = draw(3).astype("float32");
+    expect(device("wasm")).toBe("wasm");
+    expect(relu.forward({ x }).y).toBeInstanceOf(WasmTensor);
+    expect([device(), device("cpu"), device()]).toEqual(["wasm", "cpu", "cpu"]);
+    expect(relu.forward({ x }).y).not.toBeInstanceOf(WasmTensor);
+  });
+
   it("gives back at the end of a tidy all that is not returned", () => {
     const { memory } = wasm();
     const x = draw(100, 100).astype("float32");

@@ -35,7 +35,8 @@ async function train(): Promise<void> {
   const [here, onGpu] = [adamW({ eps: 1e-4 }), adamwOnGpu({ eps: 1e-4 })];
   for (let i = 0; i < 3; i++) {
     here.step(plain.trainable, plain.backward(plain.forward(ids, ids).cache));
-    const before = device("webgpu");
+    const before = device();
+    device("webgpu");
     gpuScope(() => onGpu.step(there.trainable, there.backward(there.forward(ids, ids).cache)));
     device(before);
   }

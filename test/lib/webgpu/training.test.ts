@@ -36,7 +36,8 @@ describe("training on the GPU", () => {
       optimizer.step(onCpu, g);
     }
     const onGpu = Object.fromEntries(Object.entries(start).map(([name, t]) => [name, GpuTensor.from(t.astype("float32")).clone()])) as Weights;
-    const before = device("webgpu");
+    const before = device();
+    device("webgpu");
     try {
       const there = adamwOnGpu({ lr: 0.01 });
       for (let i = 0; i < 20; i++) {
@@ -61,7 +62,8 @@ describe("the minimal GPT", () => {
     const gradients = plain.backward(expected.cache);
     const there = gpt(config, rng(3), { std: 0.3, dtype: "float32" });
     for (const [name, t] of Object.entries(there.parameters)) there.parameters[name] = GpuTensor.from(t);
-    const before = device("webgpu");
+    const before = device();
+    device("webgpu");
     try {
       const { lossTensor, cache } = there.forward(ids, ids);
       const found = there.backward(cache);
@@ -84,7 +86,8 @@ describe("a training step of the minimal GPT", () => {
     for (const [name, t] of Object.entries(model.parameters)) model.parameters[name] = GpuTensor.from(t);
     const optimizer = adamwOnGpu({ lr: 0.01, eps: 1e-4 });
     const step = (): void => {
-      const before = device("webgpu");
+      const before = device();
+      device("webgpu");
       try {
         tidy(() => optimizer.step(model.trainable, model.backward(model.forward(ids, ids).cache)));
       } finally {

@@ -4,6 +4,8 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync
 import { cpus } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import type { Exercise } from "gradbook/autograder";
+import { exercises, findExercise } from "../../exercises";
 import type { GradedSubmission } from "../grade/grader";
 import { Journal } from "../grade/journal";
 import { csvHeader, nbgraderHeader, toCsv, toGradescope, toJson, toNbgrader, toPrairieLearn, type ClassResult } from "../grade/outputs";
@@ -16,6 +18,7 @@ import { findSubmissions } from "../grade/submission";
 import { UsageError, type Command } from "../main";
 
 const options = {
+  exercises: { type: "string" },
   seed: { type: "string" },
   jobs: { type: "string" },
   timeout: { type: "string", default: "10" },
@@ -33,6 +36,20 @@ function positive(name: string, text: string): number {
   const value = Number(text);
   if (!(value > 0) || !Number.isFinite(value)) throw new UsageError(`grade: --${name} is ${text}, it should be a number above 0`);
   return value;
+}
+
+/** The exercises of a list like "1-6,9,lora", in the course's order. */
+function exercisesIn(list: string): Exercise[] {
+  const named = list.split(",").flatMap((entry) => {
+    const [, from, to] = /^\s*(\d+)-(\d+)\s*$/.exec(entry) ?? [];
+    const names = from === undefined ? [entry.trim()] : Array.from({ length: Math.max(0, Number(to) - Number(from) + 1) }, (_, i) => Number(from) + i);
+    const found = names.map((name) => (name === "" ? undefined : findExercise(name)));
+    if (found.length === 0 || found.includes(undefined)) {
+      throw new UsageError(`grade: --exercises has "${entry}", it should list numbers from 1 to ${exercises.length}, ranges of them, or names, as in 1-6,9,lora`);
+    }
+    return found;
+  });
+  return exercises.filter((exercise) => named.includes(exercise));
 }
 
 /** Refuses to write where something lies that an earlier run of ours did not write. */
@@ -93,6 +110,7 @@ async function run(args: string[]): Promise<number> {
   if (positionals.length === 0) throw new UsageError("grade: name at least one notebook, folder or zip file of submissions");
   const seconds = positive("timeout", values.timeout);
   const jobs = Math.ceil(values.jobs === undefined ? cpus().length : positive("jobs", values.jobs));
+  const assigned = values.exercises === undefined ? undefined : exercisesIn(values.exercises);
   const sources = findSubmissions(positionals);
   const { json, csv, html, gradescope, nbgrader, prairielearn } = values;
   if (json) refuseToOverwrite("json", json, isJsonWith("seed", "submissions"));
@@ -129,7 +147,7 @@ async function run(args: string[]): Promise<number> {
   const started = performance.now();
   try {
     const submissions = await gradeAll(sources, sandbox, pool, {
-      ...{ seed: journal.seed, jobs, seconds, journal, signal: stop.signal, onProgress: display.show },
+      ...{ seed: journal.seed, assigned, jobs, seconds, journal, signal: stop.signal, onProgress: display.show },
       differences: html !== undefined || sources.length === 1,
       inTurn: shared && sources.length >= jobs,
     });
@@ -140,7 +158,7 @@ async function run(args: string[]): Promise<number> {
       console.error(`Stopped after ${submissions.length} of ${sources.length} submissions; ${kept}.`);
       return 1;
     }
-    const result: ClassResult = { seed: journal.seed, submissions };
+    const result: ClassResult = { seed: journal.seed, assigned, submissions };
     const elapsed = (performance.now() - started) / 1000;
     if (json) writeWhole(json, toJson(result));
     if (csv) writeWhole(csv, toCsv(result));
@@ -163,10 +181,11 @@ async function run(args: string[]): Promise<number> {
 
 export const command: Command = {
   usage:
-    "PATH... [--seed S] [--jobs N] [--timeout S] [--json F] [--csv F] [--html DIR] [--gradescope F] [--nbgrader F] [--prairielearn F] [--share-child] [--unsandboxed]",
+    "PATH... [--exercises LIST] [--seed S] [--jobs N] [--timeout S] [--json F] [--csv F] [--html DIR] [--gradescope F] [--nbgrader F] [--prairielearn F] [--share-child] [--unsandboxed]",
   summary:
     "Grades notebooks, folders and zip files of submissions; each answer runs in a sandbox of its own (--share-child: one a submission, faster).",
   options: [
+    ["--exercises LIST", "the exercises that count, as in 1-6,9,lora: one that is not handed in counts 0 (those handed in, when left out)"],
     ["--seed S", "draws the instances from S: the same seed grades the same way (random when left out, and in the result)"],
     ["--jobs N", "so many answers, or submissions that share a child, at once (the number of cores)"],
     ["--timeout S", "seconds an answer may take (10)"],

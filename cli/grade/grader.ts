@@ -32,8 +32,8 @@ export interface Pending {
   answer: Answer;
 }
 
-/** The exercises that a submission holds, or should, with their answers as JavaScript. */
-export function answersIn(submission: Submission): Pending[] {
+/** The exercises that a submission holds, with their answers as JavaScript; with `assigned` those and no others, held or not. */
+export function answersIn(submission: Submission, assigned?: readonly Exercise[]): Pending[] {
   const found = new Map<Exercise, { answer: Answer; path: string }>();
   for (const notebook of submission.notebooks) {
     const parsed = new ParsedNotebook(notebook.cells);
@@ -55,10 +55,9 @@ export function answersIn(submission: Submission): Pending[] {
       }
     }
   }
-  const pending = exercises.flatMap((exercise) => {
-    const entry = found.get(exercise);
-    return entry ? [{ exercise, answer: entry.answer }] : [];
-  });
+  const pending = assigned
+    ? assigned.map((exercise): Pending => ({ exercise, answer: found.get(exercise)?.answer ?? { state: "absent" } }))
+    : [...found].map(([exercise, { answer }]) => ({ exercise, answer })).sort((a, b) => a.exercise.number - b.exercise.number);
   const javascript = transpile(pending.map(({ answer }) => (answer.state === "found" ? answer.code : "")));
   return pending.map(({ exercise, answer }, i): Pending => {
     if (answer.state !== "found") return { exercise, answer };
@@ -105,7 +104,10 @@ export async function gradeAnswer(
   pool: Pool,
   options: { seconds: number; differences: boolean; owner: string },
 ): Promise<GradedExercise> {
-  if (answer.state === "untouched" || answer.state === "absent") {
+  if (answer.state === "absent") {
+    return { report: uniform(exercise, seed, "not attempted", (entry) => `${entry} was not handed in.`) };
+  }
+  if (answer.state === "untouched") {
     return { report: uniform(exercise, seed, "not attempted", (entry) => `${entry} is not written yet.`) };
   }
   if (answer.state === "unclear") {

@@ -1,9 +1,11 @@
 /** A class's results in the formats that other systems read. */
-import type { CheckReport, Report } from "gradbook/autograder";
+import type { CheckReport, Exercise, Report } from "gradbook/autograder";
 import type { GradedSubmission } from "./grader";
 
 export interface ClassResult {
   seed: string;
+  /** The exercises that count, where the teacher said which. */
+  assigned?: readonly Exercise[];
   submissions: GradedSubmission[];
 }
 

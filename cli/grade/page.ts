@@ -114,7 +114,8 @@ function errorList(submissions: readonly GradedSubmission[]): string {
   return `<h2>Errors</h2><table class="list"><thead><tr><th>student</th><th>what was wrong</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
-function classPage({ seed, submissions }: ClassResult): string {
+function classPage({ seed, assigned, submissions }: ClassResult): string {
+  const counting = assigned ? `the exercises that count: ${assigned.map(({ id }) => id).join(", ")}` : "the exercises that a submission holds";
   const rows = submissions.map((submission) => {
     const { student, path, score, max, problems, exercises } = submission;
     const count = (wanted: string): number => exercises.filter(({ report }) => report.status === wanted).length;
@@ -129,7 +130,7 @@ function classPage({ seed, submissions }: ClassResult): string {
     (head, i) => `<th${i > 1 ? ' class="number"' : ""}><button type="button">${head}</button></th>`,
   );
   const body = [
-    `<h1>Results</h1><p>${submissions.length} ${submissions.length === 1 ? "submission" : "submissions"}. <span class="faint">Seed ${escapeHtml(seed)}: the same seed grades the same way. Points are those of the exercises that a submission holds.</span></p>`,
+    `<h1>Results</h1><p>${submissions.length} ${submissions.length === 1 ? "submission" : "submissions"}. <span class="faint">Seed ${escapeHtml(seed)}: the same seed grades the same way. Points are those of ${counting}.</span></p>`,
     `<table class="list"><thead><tr>${heads.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table>`,
     distribution(submissions),
     frequentMistakes(submissions),

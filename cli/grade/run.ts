@@ -1,4 +1,5 @@
 /** A whole class: every answer of every submission, several at once, in the order given. */
+import type { Exercise } from "gradbook/autograder";
 import type { Journal } from "./journal";
 import { journalKey } from "./journal";
 import { answersIn, gradeAnswer, type GradedSubmission } from "./grader";
@@ -7,6 +8,8 @@ import type { SubmissionSource } from "./submission";
 
 export interface RunOptions {
   seed: string;
+  /** The exercises that count; what a submission holds of the course where left out. */
+  assigned?: readonly Exercise[];
   jobs: number;
   seconds: number;
   differences: boolean;
@@ -37,7 +40,7 @@ export async function gradeAll(
   pool: Pool,
   options: RunOptions,
 ): Promise<GradedSubmission[]> {
-  const { journal, seconds, differences, inTurn, signal } = options;
+  const { assigned, journal, seconds, differences, inTurn, signal } = options;
   const results = new Array<GradedSubmission | undefined>(sources.length);
   const progress: Progress = { submissions: sources.length, submissionsDone: 0, exercisesDone: 0, resumed: 0, latest: "" };
   const show = (change: Partial<Progress>): void => options.onProgress(Object.assign(progress, { finished: undefined }, change));
@@ -46,14 +49,16 @@ export async function gradeAll(
   function* work(): Generator<() => Promise<void>> {
     for (const [at, source] of sources.entries()) {
       const submission = source.read();
-      const pending = answersIn(submission);
+      const pending = answersIn(submission, assigned);
       const seed = `${options.seed}/${submission.student}`;
       const graded = new Array<GradedSubmission["exercises"][number]>(pending.length);
       let left = pending.length;
       const finish = (): void => {
         pool.release(`${at}`);
         const problems = [...submission.problems];
-        if (pending.length === 0 && problems.length === 0) problems.push(`${submission.path} holds no exercise of the course`);
+        if (pending.every(({ answer }) => answer.state === "absent") && problems.length === 0) {
+          problems.push(`${submission.path} holds no exercise of ${assigned ? "those that count" : "the course"}`);
+        }
         results[at] = {
           path: submission.path,
           student: submission.student,

@@ -297,6 +297,26 @@ describe("a child that a student's answers share", () => {
   }, 60_000);
 });
 
+describe("--exercises", () => {
+  it("counts those and no others, also where they were not handed in", () => {
+    mkdirSync(at("assigned", "one"), { recursive: true });
+    writeFileSync(at("assigned", "one", "a.ipynb"), notebook([{ source: honest, id }]));
+    writeFileSync(at("assigned", "one", "b.ipynb"), notebook([{ source: findExercise("lora")!.solution, id: "lora" }]));
+    writeFileSync(at("assigned", "none.ipynb"), notebook([{ source: "1 + 1" }]));
+    const args = ["grade", at("assigned"), "--exercises", "attention, 1-2", "--json", at("assigned.json"), "--html", at("assigned-pages")];
+    expect(gradbook(...args).status).toBe(1);
+    const { submissions } = JSON.parse(readFileSync(at("assigned.json"), "utf8")) as { submissions: Submission[] };
+    const [none, one] = [...submissions].sort((a, b) => a.student.localeCompare(b.student));
+    const graded = (submission: Submission): string[] => submission.exercises.map((e) => `${e.id}: ${e.status}, ${e.score} of ${e.max}`);
+    const max = (name: string): number => findExercise(name)!.points;
+    expect(graded(one)).toEqual([`scalar-chain-rule: not attempted, 0 of ${max("scalar-chain-rule")}`, `${id}: passed, 10 of 10`, `attention: not attempted, 0 of ${max("attention")}`]);
+    expect(one).toMatchObject({ score: 10, max: 10 + max("scalar-chain-rule") + max("attention") });
+    expect(one.exercises[0].checks[0].message).toMatch(/^\w+ was not handed in\.$/);
+    expect(none).toMatchObject({ score: 0, max: one.max, problems: [expect.stringMatching(/holds no exercise of those that count$/)] });
+    expect(readFileSync(at("assigned-pages", "index.html"), "utf8")).toContain(`the exercises that count: scalar-chain-rule, ${id}, attention.`);
+  }, 60_000);
+});
+
 describe("the snapshot that children start from", () => {
   it("gives each child its own random numbers and the time of now", () => {
     const drawn = "throw new Error(JSON.stringify([Math.random(), crypto.randomUUID(), Date.now(), performance.timeOrigin + performance.now()]));";
@@ -345,6 +365,10 @@ describe("wrong calls", () => {
     [["grade", ".", "--jobs", "none"], /--jobs is none, it should be a number above 0/],
     [["grade", ".", "--json", "/no/such/folder/r.json"], /lies in a folder that does not exist/],
     [["grade", ".", "--frobnicate"], /frobnicate/],
+    [["grade", ".", "--exercises", "1,cooking"], /--exercises has "cooking", it should list numbers from 1 to 28, ranges of them, or names, as in 1-6,9,lora/],
+    [["grade", ".", "--exercises", "6-4"], /--exercises has "6-4"/],
+    [["grade", ".", "--exercises", "27-29"], /--exercises has "27-29"/],
+    [["grade", ".", "--exercises", ""], /--exercises has ""/],
     [["watch", "/no/such/place"], /there is no folder/],
   ])("%j", (args, says) => {
     const { status, stderr } = gradbook(...args);

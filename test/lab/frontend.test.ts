@@ -321,6 +321,24 @@ withBrowser("in the browser (needs chromium)", () => {
     await dialog.waitFor({ state: "hidden" });
   }, 60_000);
 
+  it("a sign-in that is lost costs nothing: the page keeps the work, says what to do, and saves it after the next sign-in", async () => {
+    fs.writeFileSync(file("signed-out.ipynb"), notebook([code("a", "1")]));
+    await open("signed-out.ipynb");
+    await kernelIdle(page);
+    const context = page.context();
+    await context.clearCookies();
+    await setSource(page, "a", "'written meanwhile'");
+    void run(page, "docmanager:save").catch(() => undefined);
+    await dismiss("open the link that `gradbook lab` printed");
+    expect(fs.readFileSync(file("signed-out.ipynb"), "utf8")).not.toContain("written meanwhile");
+    // The kernel's connection is older than the loss.
+    await run(page, "notebook:run-all-cells");
+    await page.locator(".jp-NotebookPanel:visible .jp-OutputArea-output", { hasText: "written meanwhile" }).waitFor();
+    await context.request.get(`${lab.url}/lab?token=${TOKEN}`);
+    await close();
+    expect(fs.readFileSync(file("signed-out.ipynb"), "utf8")).toMatch(/'written meanwhile'.*written meanwhile/s);
+  }, 60_000);
+
   it("a notebook that is none is one sentence in the page", async () => {
     fs.writeFileSync(file("broken.ipynb"), "{ not json");
     void run(page, "docmanager:open", { path: "broken.ipynb" }).catch(() => undefined);

@@ -1,6 +1,6 @@
 /** Jupyter requests to the session and its answers back: the only place that knows both. */
 import { constants } from "node:os";
-import { Batch, captureStreams, currentOutput, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
+import { Batch, captureStreams, currentOutput, narrow, PANEL, POPUP, withOutput, type DisplayOptions, type MimeBundle, type Output } from "./display";
 import { Interrupted } from "../lib/interrupt";
 import { Comms } from "./comms";
 import { kernelInfo } from "./info";
@@ -185,14 +185,18 @@ export class Server {
           matches: found.items.map(({ text }) => text),
           cursor_start: start,
           cursor_end: end,
-          metadata: { _jupyter_types_experimental: found.items.map((item) => ({ start, end, ...item })) },
+          metadata: {
+            _jupyter_types_experimental: found.items.map(({ documentation, ...item }) =>
+              ({ start, end, ...item, ...documentation !== undefined && { documentation: narrow(documentation, PANEL) } })),
+          },
         };
       }
       case "inspect_request": {
         const code = String(content.code ?? "");
         const found = session.inspect(code, fromCodePoints(code, Number(content.cursor_pos ?? code.length)));
         if (!found) return { status: "ok", found: false, data: {}, metadata: {} };
-        const { signature, documentation } = found;
+        const { signature } = found;
+        const documentation = narrow(found.documentation, POPUP);
         return {
           status: "ok",
           found: true,

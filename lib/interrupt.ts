@@ -5,6 +5,7 @@
  */
 
 const HOOK = Symbol.for("gradbook.interrupt");
+const RESETS = Symbol.for("gradbook.broken");
 
 /** What a stopped loop throws. */
 export class Interrupted extends Error {
@@ -25,4 +26,18 @@ export function checkInterrupt(): void {
     flag[0] = 0;
     throw new Interrupted();
   }
+}
+
+/**
+ * Registers what puts a module's state back after code of the library was broken off in its midst. What runs long without
+ * a check is ended by the kernel with a signal, and then not even `finally` runs.
+ */
+export function onBreak(reset: () => void): void {
+  const holder = globalThis as Record<symbol, unknown>;
+  ((holder[RESETS] ??= new Set()) as Set<() => void>).add(reset);
+}
+
+/** Called by the kernel when a signal has ended a cell. */
+export function recover(): void {
+  for (const reset of ((globalThis as Record<symbol, unknown>)[RESETS] ?? []) as Iterable<() => void>) reset();
 }

@@ -262,7 +262,9 @@ export class Child {
 
   /** Why a child ended by itself. */
   private ended(code: number | null, signal: string | null, seconds: number): Outcome["stopped"] {
-    if (/heap out of memory|allocation failed|Cannot allocate|out of memory/i.test(this.errors)) {
+    // What it printed may hide V8's last words: a full heap ends Node 24 and newer with a trap, older ones with an abort.
+    const trapped = signal === "SIGTRAP" || signal === "SIGABRT" || code === 128 + 5 || code === 128 + 6;
+    if (trapped || /heap out of memory|allocation failed|Cannot allocate|out of memory/i.test(this.errors)) {
       return { state: "threw", message: `it used more than its ${limits.heap} MB of memory` };
     }
     if (signal === "SIGXCPU" || code === 128 + 24) return { state: "timeout", message: `it took longer than ${seconds} s` };

@@ -6,6 +6,7 @@ import { currentOutput, type DisplayOptions } from "./output";
 export { DISPLAY, isBundle, textOf, toBundle, type Displayable, type MimeBundle } from "./bundle";
 export { currentOutput, withOutput, type DisplayOptions, type Output } from "./output";
 export { Batch, captureStreams } from "./streams";
+export { narrow, PANEL, POPUP } from "./narrow";
 export { loadTslab } from "./tslab";
 
 export interface ShowOptions extends DisplayOptions {

@@ -7,7 +7,7 @@ import type { ConvertResult, Converter } from "tslab/dist/converter";
 import { createExecutor, type Executor } from "tslab/dist/executor";
 import { clearOutput, display, html, image, input, md, svg, toBundle, withOutput, type MimeBundle, type Output } from "../display";
 import { courseCommands, preloadLibrary } from "../preload";
-import { Interrupted } from "../../lib/interrupt";
+import { Interrupted, recover } from "../../lib/interrupt";
 import { Compiler, type Compiled } from "./compiler";
 import { complete, inspect, isComplete, type Completeness, type Completions } from "./complete";
 import { CellFailure, thrownError, typeErrors, type CellError, type FrameSource } from "./errors";
@@ -41,6 +41,9 @@ export interface SessionOptions {
 }
 
 const CACHE_AFTER_CELLS = 3;
+
+/** Whether a signal ended the cell, in the midst of whatever ran: what Node throws after SIGINT. */
+const brokenOff = (error: unknown): boolean => (Object(error) as { code?: string }).code === "ERR_SCRIPT_EXECUTION_INTERRUPTED";
 
 export class Session {
   readonly history = new History();
@@ -206,7 +209,10 @@ export class Session {
   private async outcome(): Promise<Outcome> {
     const { caught, result: [value] = [] } = this;
     this.caught = this.result = undefined;
-    if (caught) return { status: "error", ...this.describe(caught.error) };
+    if (caught) {
+      if (brokenOff(caught.error)) recover();
+      return { status: "error", ...this.describe(caught.error) };
+    }
     return value === undefined ? { status: "ok" } : { status: "ok", result: await toBundle(value) };
   }
 
@@ -217,9 +223,8 @@ export class Session {
   }
 
   private describe(error: unknown): CellError {
-    // What Node throws after SIGINT, and what tslab's executor does when it gives up waiting.
-    const { code, message } = Object(error) as { code?: string; message?: string };
-    const interrupted = code === "ERR_SCRIPT_EXECUTION_INTERRUPTED" || message === "Interrupted asynchronously";
+    // Or tslab's executor gave up waiting.
+    const interrupted = brokenOff(error) || (Object(error) as { message?: string }).message === "Interrupted asynchronously";
     return thrownError(interrupted ? new Interrupted() : error, this.frameSource);
   }
 

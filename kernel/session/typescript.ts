@@ -45,8 +45,9 @@ export function loadTypeScript(): TypeScript {
   // runs after an await. V8 wants the same flags when it reads a compile cache as when it wrote it: hence here, and first.
   v8.setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
   // The checker's many functions are optimised too early by default, on the types of one cell, and thrown away at the next:
-  // half of a session's first seconds. Thirty times the budget costs a hot loop a few milliseconds, once.
-  v8.setFlagsFromString("--interrupt-budget=2000000");
+  // half of a session's first seconds. Thirty times the budget costs a hot loop a few milliseconds, once. The V8 of Node 22
+  // counts calls instead of a budget, and writes about a flag that it does not know to the terminal.
+  if (Number.parseInt(process.versions.v8) < 12) v8.setFlagsFromString("--interrupt-budget=2000000");
   const cachedData = readCache();
   script = new vm.Script(Module.wrap(fs.readFileSync(file, "utf8")), { filename: file, cachedData });
   fromCache = cachedData !== undefined && script.cachedDataRejected === false;

@@ -1,5 +1,8 @@
+import { onBreak } from "../interrupt";
+
 /** Whether operations on `Value` and `Variable` leave a record for a backward pass. */
 let recording = true;
+onBreak(() => { recording = true; });
 
 export const isRecording = (): boolean => recording;
 

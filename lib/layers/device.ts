@@ -3,6 +3,7 @@
  * other devices register theirs by layer name behind the same signatures.
  */
 
+import { onBreak } from "../interrupt";
 import type { Tensor } from "../tensor";
 
 export type DeviceName = "cpu" | "wasm" | "webgpu";
@@ -33,6 +34,12 @@ export interface Device {
 
 const devices = new Map<DeviceName, Device>();
 let current: DeviceName = "cpu";
+/** What was in force around the outermost withDevice that runs. */
+let outside: DeviceName | undefined;
+onBreak(() => {
+  current = outside ?? current;
+  outside = undefined;
+});
 
 /** Makes a device known. Its code may load later than the layers do, so it registers itself. */
 export function registerDevice(name: DeviceName, implementations: Device): void {
@@ -50,12 +57,13 @@ export function device(name?: DeviceName): DeviceName {
 
 /** Runs body with a device in force, so that the layers a layer is composed of run where it does. */
 export function withDevice<T>(name: DeviceName, body: () => T): T {
-  const before = current;
+  const [before, around] = [current, outside];
+  outside ??= current;
   current = name;
   try {
     return body();
   } finally {
-    current = before;
+    [current, outside] = [before, around];
   }
 }
 

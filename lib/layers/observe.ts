@@ -1,3 +1,4 @@
+import { onBreak } from "../interrupt";
 import type { Tensor } from "../tensor";
 import type { DeviceName } from "./device";
 
@@ -16,6 +17,10 @@ export interface Observation {
 
 let listener: ((seen: Observation) => void) | undefined;
 const scopes: string[] = [];
+onBreak(() => {
+  listener = undefined;
+  scopes.length = 0;
+});
 
 /** Runs `body` with `listen` called after every pass of every layer, inner layers first. */
 export function observeLayers<T>(listen: (seen: Observation) => void, body: () => T): T {

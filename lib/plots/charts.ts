@@ -1,6 +1,7 @@
 /** The figures of the course, each one call. Values may be arrays or tensors (anything with data and shape). */
 import { Figure, look, type Look } from "./figure";
 import type { Axis, BarTrace, Datum, HeatmapTrace, HistogramTrace, Layout, ScatterTrace, Trace } from "./spec";
+import { wrapped } from "./svg";
 import { short } from "./ticks";
 
 interface TensorLike { readonly data: ArrayLike<number>; readonly shape: readonly number[] }
@@ -164,20 +165,30 @@ function relooked(trace: Exclude<Trace, HeatmapTrace>, from: Look, to: Look): Tr
   return { ...trace, line: { ...line, color: to.color, ...(kept !== "solid" && { dash: kept }) }, marker: { ...trace.marker, color: to.color, symbol: to.symbol } };
 }
 
+/** Characters of a title that fit over or under one of `count` figures in a narrow cell (28, 23 and 21 for two, three and four). */
+const titleRoom = (count: number): number => Math.floor(14 + 28 / count);
+
+/** A text that is longer than its room, in lines; one that brings its own markup stays as it is. */
+const inLines = (content: string, room: number): string => (content.length <= room || content.includes("<") ? content : wrapped(content, room).join("<br>"));
+
 /** Two to four figures side by side as one. A name has one look and one place in the legend; each figure keeps its title above it. */
 export function beside(figures: readonly Figure[], options: { title?: string; height?: number } = {}): Figure {
   if (figures.length === 0) throw new RangeError("beside: figures is empty, it should hold at least one figure");
   const scales = figures.some(({ data }) => data.some((trace) => trace.type === "heatmap" && !trace.text));
   const gap = scales ? 0.16 : 0.12;
   const width = (1 - gap * (figures.length - 1)) / figures.length;
-  const layout: Layout = { annotations: [], margin: { l: 70, r: 20, t: options.title ? 70 : 36, b: 60 }, height: options.height ?? 380, showlegend: true, ...(options.title && { title: { text: options.title } }) };
+  const room = titleRoom(figures.length);
+  const titles = figures.map((figure) => inLines(figure.layout.title?.text ?? "", room));
+  const above = 16 * Math.max(...titles.map((title) => title.split("<br>").length - 1));
+  const layout: Layout = { annotations: [], margin: { l: 70, r: 20, t: (options.title ? 70 : 36) + above, b: 60 }, height: options.height ?? 380, showlegend: true, ...(options.title && { title: { text: options.title } }) };
   const looks = new Map<string, Look>();
   const data = figures.flatMap((figure, k): Trace[] => {
     const n = (k === 0 ? "" : k + 1) as number;
     const left = k * (width + gap);
-    layout[`xaxis${n}`] = { ...figure.layout.xaxis, domain: [left, left + width], anchor: `y${n}` };
+    const under = figure.layout.xaxis?.title?.text;
+    layout[`xaxis${n}`] = { ...figure.layout.xaxis, ...(under && { title: { text: inLines(under, room) } }), domain: [left, left + width], anchor: `y${n}` };
     layout[`yaxis${n}`] = { ...figure.layout.yaxis, anchor: `x${n}` };
-    const title = figure.layout.title?.text;
+    const title = titles[k];
     if (title) layout.annotations!.push({ text: title, x: left + width / 2, y: 1, xref: "paper", yref: "paper", showarrow: false, xanchor: "center", yanchor: "bottom", font: { size: 13 } });
     if (figure.layout.barmode) layout.barmode = figure.layout.barmode;
     return figure.data.map((trace, i): Trace => {

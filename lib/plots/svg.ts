@@ -279,6 +279,8 @@ function drawHeatmap(trace: HeatmapTrace, box: Box, X: Projection, Y: Projection
   return out.join("");
 }
 
+const lineCount = (content: string): number => content.split("<br>").length;
+
 interface Box { x: number; y: number; w: number; h: number }
 
 const axisOf = (layout: Layout, id: string): Axis =>
@@ -293,7 +295,7 @@ export function traceColor(trace: Trace, index: number): string {
 }
 
 /** A name in lines of at most about `width` characters. */
-function wrapped(name: string, width: number): string[] {
+export function wrapped(name: string, width: number): string[] {
   const lines = [""];
   for (const word of name.replace(/<[^>]*>/g, " ").split(" ")) {
     const line = lines.at(-1)!;
@@ -314,7 +316,9 @@ export function toSvg(data: Trace[], layout: Layout): string {
   const ids = [...new Set(data.map((t) => `${t.xaxis ?? "x"} ${t.yaxis ?? "y"}`))].map((id) => id.split(" ") as [string, string]);
   const heat = data.some((t) => t.type === "heatmap" && t.showscale !== false);
   const longest = Math.max(0, ...data.flatMap((t) => (t.type === "heatmap" ? (t.y ?? []) : [])).map((v) => String(v).length));
-  const area: Box = { x: 68 + Math.max(0, longest - 4) * 5, y: (layout.title ? 44 : 18) + (layout.annotations?.some((a) => a.xref === "paper" && a.y >= 1) ? 18 : 0), w: 0, h: 0 };
+  const above = Math.max(0, ...(layout.annotations ?? []).map((a) => (a.xref === "paper" && a.y >= 1 ? lineCount(a.text) : 0)));
+  const below = 15 * (Math.max(1, ...ids.map(([id]) => lineCount(axisOf(layout, id).title?.text ?? ""))) - 1);
+  const area: Box = { x: 68 + Math.max(0, longest - 4) * 5, y: (layout.title ? 44 : 18) + (above > 0 ? 2 + 16 * above : 0), w: 0, h: 0 };
   area.w = width - area.x - 16 - legendRoom - (heat ? 60 : 0);
   const names = data.flatMap((t) => (t.type === "bar" || t.type === "heatmap" ? (t.x ?? []) : [])).filter((v): v is string => typeof v === "string");
   const tilted = names.some((name) => name.length * 6.5 > area.w / new Set(names).size);
@@ -324,7 +328,7 @@ export function toSvg(data: Trace[], layout: Layout): string {
     area.x += room;
     area.w -= room;
   }
-  area.h = height - area.y - (tilted ? Math.min(130, 46 + 3.2 * Math.max(...names.map((name) => name.length))) : 54);
+  area.h = height - area.y - (tilted ? Math.min(130, 46 + 3.2 * Math.max(...names.map((name) => name.length))) : 54) - below;
 
   const out: string[] = [];
   for (const [xid, yid] of ids) {
@@ -355,7 +359,7 @@ export function toSvg(data: Trace[], layout: Layout): string {
         if (tilt) out.push(text(x + 3, floor + 14, tick.label, { size: 10, anchor: "end", rotate: -30 }));
         else if (i % every === 0) out.push(text(x, floor + 16, tick.label, { size: 11 }));
       });
-      if (xaxis.title) out.push(text(box.x + box.w / 2, tilt ? height - 10 : floor + 36, xaxis.title.text, { size: 12 }));
+      if (xaxis.title) out.push(text(box.x + box.w / 2, tilt ? height - 10 - below : floor + 36, xaxis.title.text, { size: 12 }));
     }
     if (yaxis.visible !== false) {
       const every = Y.ticks.length > 1 ? Math.max(1, Math.ceil(12 / Math.abs(Y.pixel(Y.ticks[1]!) - Y.pixel(Y.ticks[0]!)))) : 1;
@@ -409,6 +413,7 @@ export function toSvg(data: Trace[], layout: Layout): string {
 
 function annotation(note: Annotation, x: number, y: number): string {
   const anchor = { left: "start", center: "middle", right: "end" } as const;
-  const down = note.yanchor === "top" ? 12 : note.yanchor === "bottom" ? -4 : 4;
-  return text(x, y + down, note.text, { size: note.font?.size ?? 12, color: note.font?.color ?? INK, anchor: anchor[note.xanchor ?? "center"] });
+  const size = note.font?.size ?? 12;
+  const down = note.yanchor === "top" ? 12 : note.yanchor === "bottom" ? -4 - size * 1.25 * (lineCount(note.text) - 1) : 4;
+  return text(x, y + down, note.text, { size, color: note.font?.color ?? INK, anchor: anchor[note.xanchor ?? "center"] });
 }

@@ -33,6 +33,49 @@ const clock = (seconds: number): string =>
 /** What `track` returns: walk it with `for ... of` or, where the loop should let the notebook draw, `for await ... of`. */
 export interface Tracked<T> extends Iterable<T>, AsyncIterable<T> {}
 
+/** What is to be walked, and what it says of itself where nobody walks it. */
+class Track<T> implements Tracked<T> {
+  constructor(private readonly items: Iterable<T> | AsyncIterable<T>, private readonly label: string, private readonly total: number | undefined) {}
+
+  *[Symbol.iterator](): Iterator<T> {
+    const bar = startBar(this.label, this.total);
+    try { for (const item of this.items as Iterable<T>) { yield item; bar.step(); } } finally { bar.end(); }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<T> {
+    const bar = startBar(this.label, this.total);
+    try { for await (const item of this.items as AsyncIterable<T>) { yield item; if (bar.step()) await breathe(); } } finally { bar.end(); }
+  }
+
+  toString(): string {
+    const steps = this.total === undefined ? "" : ` over ${this.total} ${this.total === 1 ? "step" : "steps"}`;
+    return `A progress bar${steps}, not started: write \`for await (const step of track(...)) { ... }\` to walk it.`;
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+}
+
+/** Shows an empty bar; `step` says whether it was drawn anew. */
+function startBar(label: string, total: number | undefined): { step(): boolean; end(): void } {
+  const began = Date.now();
+  const place = new Place();
+  const terminal = !front() && typeof process !== "undefined" && process.stderr?.isTTY;
+  let [done, drawn] = [0, 0];
+  const draw = (over: boolean): void => {
+    const bar = new Bar(label, done, total, (Date.now() - began) / 1000, over);
+    if (terminal) process.stderr.write(`\r\u001b[2K${bar.toString()}${over ? "\n" : ""}`);
+    else place.set(bar);
+    drawn = Date.now();
+  };
+  draw(false);
+  return {
+    step: () => { done++; if (Date.now() - drawn < 100) return false; draw(false); return true; },
+    end: () => draw(true),
+  };
+}
+
 /**
  * A progress bar over an iterable, an async iterable or a count; it updates in place.
  *
@@ -53,31 +96,5 @@ export function track<T>(items: number | Iterable<T> | AsyncIterable<T>, label =
     throw new TypeError(`track: items is ${String(items)}, it should be iterable or a count`);
   }
   const total = Array.isArray(items) ? items.length : "size" in Object(items) ? (items as unknown as Set<T>).size : undefined;
-  const start = (): { step(): boolean; end(): void } => {
-    const began = Date.now();
-    const place = new Place();
-    const terminal = !front() && typeof process !== "undefined" && process.stderr?.isTTY;
-    let [done, drawn] = [0, 0];
-    const draw = (over: boolean): void => {
-      const bar = new Bar(label, done, total, (Date.now() - began) / 1000, over);
-      if (terminal) process.stderr.write(`\r\u001b[2K${bar.toString()}${over ? "\n" : ""}`);
-      else place.set(bar);
-      drawn = Date.now();
-    };
-    draw(false);
-    return {
-      step: () => { done++; if (Date.now() - drawn < 100) return false; draw(false); return true; },
-      end: () => draw(true),
-    };
-  };
-  return {
-    *[Symbol.iterator]() {
-      const bar = start();
-      try { for (const item of items as Iterable<T>) { yield item; bar.step(); } } finally { bar.end(); }
-    },
-    async *[Symbol.asyncIterator]() {
-      const bar = start();
-      try { for await (const item of items as AsyncIterable<T>) { yield item; if (bar.step()) await breathe(); } } finally { bar.end(); }
-    },
-  };
+  return new Track(items, label, total);
 }

@@ -8,6 +8,8 @@ const EDGE = 8;
 const SLICES = 4;
 /** With more numbers than this the table starts folded. */
 const FOLD = 200;
+/** Blanks as wide as a point and as a digit. */
+const [PUNCTUATION_SPACE, FIGURE_SPACE] = ["\u2008", "\u2007"];
 
 /** The first and last `edge` of `count` indices, with -1 where some are left out. */
 function picked(count: number, edge = EDGE): number[] {
@@ -20,7 +22,22 @@ export function formatNumber(value: number, whole: boolean): string {
   if (whole) return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e5) return String(value);
   const size = Math.abs(value);
-  return size >= 1e5 || size < 1e-3 ? value.toExponential(2) : value.toPrecision(4);
+  return size >= 1e5 || size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(size >= 1e4 ? 5 : 4)));
+}
+
+/**
+ * A column of numbers with blanks behind them, so that the points stand below each other when all end at the right edge.
+ *
+ * point, digit: blanks as wide as a point and as a digit.
+ */
+export function alignPoints(column: readonly string[], point = " ", digit = " "): string[] {
+  const decimals = (text: string): number => (/^-?\d+\.\d+$/.test(text) ? text.length - text.indexOf(".") - 1 : 0);
+  const most = Math.max(0, ...column.map(decimals));
+  return column.map((text) => {
+    if (most === 0 || !/^-?[\d.]+$/.test(text)) return text;
+    const own = decimals(text);
+    return text + (own === 0 ? point : "") + digit.repeat(most - own);
+  });
 }
 
 /** Blue below zero, red above, clearer the larger; transparent enough that the theme's own text colour reads on it. */
@@ -36,10 +53,11 @@ function slice(t: Shown, offset: number, rows: number, columns: number, most: nu
   const [shownRows, shownColumns] = [picked(rows), picked(columns)];
   const cell = "padding:.15em .5em;text-align:right;border:0;color:inherit;white-space:nowrap;font-variant-numeric:tabular-nums";
   const index = (i: number): string => `<th style="${cell};opacity:.55;font-weight:400">${i < 0 ? "…" : i}</th>`;
-  const body = shownRows.map((i) => `<tr>${index(i)}${shownColumns.map((j) => {
-    if (i < 0 || j < 0) return `<td style="${cell};opacity:.55">…</td>`;
-    const value = t.data[offset + i * columns + j]!;
-    return `<td style="${cell};${ground(value, most)}">${formatNumber(value, whole)}</td>`;
+  const at = (i: number, j: number): number => t.data[offset + i * columns + j]!;
+  const inColumn = shownColumns.map((j) => alignPoints(shownRows.map((i) => (i < 0 || j < 0 ? "…" : formatNumber(at(i, j), whole))), PUNCTUATION_SPACE, FIGURE_SPACE));
+  const body = shownRows.map((i, row) => `<tr>${index(i)}${shownColumns.map((j, column) => {
+    const look = i < 0 || j < 0 ? "opacity:.55" : ground(at(i, j), most);
+    return `<td style="${cell};${look}">${inColumn[column]![row]}</td>`;
   }).join("")}</tr>`).join("");
   return `<table style="border-collapse:collapse;margin:.2em 0"><thead><tr><th></th>${shownColumns.map(index).join("")}</tr></thead><tbody>${body}</tbody></table>`;
 }

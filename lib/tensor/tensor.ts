@@ -1,6 +1,6 @@
 /** Tensor: a row-major typed array with a shape, and the operations that layers are written in. */
 
-import { displayTensor } from "./display";
+import { alignPoints, displayTensor } from "./display";
 import { matmulInto } from "./matmul";
 import {
   broadcastShapes,
@@ -578,24 +578,36 @@ export class Tensor {
     return new Tensor(arrays[dtype].from(this.data), this.shape);
   }
 
-  /** The numbers in rows, as NumPy prints them, long axes shortened. */
+  /** The numbers in rows with their points below each other, as NumPy prints them, long axes shortened. */
   toString(): string {
     const number = (x: number): string => {
       if (Number.isInteger(x) && Math.abs(x) < 1e6) return String(x);
       return Math.abs(x) >= 1e6 || Math.abs(x) < 1e-4 ? x.toExponential(4) : String(Number(x.toPrecision(6)));
     };
+    if (this.rank === 0) return number(this.data[0]);
     const strides = stridesOf(this.shape);
-    const shown = 6;
-    const lines = (axis: number, offset: number): string => {
-      if (axis === this.rank) return number(this.data[offset]);
-      const n = this.shape[axis];
-      const entries = Array.from({ length: Math.min(n, shown) }, (_, i) =>
-        lines(axis + 1, offset + (n > shown && i >= shown / 2 ? n - shown + i : i) * strides[axis]));
-      if (n > shown) entries.splice(shown / 2, 0, "...");
-      return `[${entries.join(axis === this.rank - 1 ? ", " : `,${"\n".repeat(this.rank - 1 - axis)}${" ".repeat(axis + 1)}`)}]`;
+    const edge = 3;
+    /** The indices that are shown along an axis, -1 for those left out. */
+    const picked = this.shape.map((n) => Array.from({ length: Math.min(n, 2 * edge + 1) }, (_, i) =>
+      (n <= 2 * edge || i < edge ? i : i === edge ? -1 : n - 2 * edge - 1 + i)));
+    const rows: string[][] = [];
+    const read = (axis: number, offset: number): void => {
+      if (axis === this.rank - 1) rows.push(picked[axis].map((i) => (i < 0 ? "..." : number(this.data[offset + i * strides[axis]]))));
+      else for (const i of picked[axis]) if (i >= 0) read(axis + 1, offset + i * strides[axis]);
+    };
+    read(0, 0);
+    const columns = (rows[0] ?? []).map((_, j) => alignPoints(rows.map((row) => row[j])));
+    const widths = columns.map((column) => Math.max(...column.map((text) => text.length)));
+    let next = 0;
+    const lines = (axis: number): string => {
+      if (axis === this.rank - 1) {
+        const row = next++;
+        return `[${columns.map((column, j) => column[row].padStart(widths[j])).join(", ")}]`;
+      }
+      return `[${picked[axis].map((i) => (i < 0 ? "..." : lines(axis + 1))).join(`,${"\n".repeat(this.rank - 1 - axis)}${" ".repeat(axis + 1)}`)}]`;
     };
     const kind = this.dtype === "float64" ? "" : ` ${this.dtype}`;
-    return this.rank === 0 ? number(this.data[0]) : `Tensor ${formatShape(this.shape)}${kind}\n${lines(0, 0)}`;
+    return `Tensor ${formatShape(this.shape)}${kind}\n${lines(0)}`;
   }
 
   /** What console.log prints in Node. */

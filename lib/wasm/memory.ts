@@ -200,6 +200,13 @@ export class WasmMemory {
     this.gaps.sort((a, b) => b.end - b.at - (a.end - a.at));
   }
 
+  /** After a call was broken off without its `finally`: nothing is staged, no scope is open, and what nobody holds is free. */
+  recover(): void {
+    this.stage = this.heapEnd;
+    for (const block of this.scopes.splice(0).flat()) this.lend(block, undefined);
+    this.collect();
+  }
+
   /** A block's numbers, for JavaScript to read and write. */
   view(block: Block, dtype: DType, length: number): Data {
     return new views[dtype](this.memory.buffer, block, length);

@@ -1,6 +1,7 @@
 /** Loads the compiled kernels of assembly/ and binds them to one memory and its threads. */
 
 import type * as V8 from "node:v8";
+import { onBreak } from "../interrupt";
 import { relaxed, simd, wide } from "./kernels.generated";
 import { WasmMemory } from "./memory";
 import { MOST_THREADS, QUEUE_BYTES, Threads, usualThreads } from "./threads";
@@ -118,6 +119,10 @@ function load(): NonNullable<typeof loaded> {
   const kernels = exports as unknown as Kernels;
   if (kernels.gemmScratch() > SCRATCH_BYTES || QUEUE_BYTES > SCRATCH - QUEUE) throw new Error("wasm: the memory's plan is too small for its kernels");
   kernels.setScratch(scratchOf(0));
+  onBreak(() => {
+    loaded?.threads.recover();
+    memory.recover();
+  });
   return { kernels, memory, module, threads: threadsOf(module, memory, kernels), build: wanted };
 }
 

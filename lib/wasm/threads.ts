@@ -28,10 +28,11 @@ const WORTH_SHARING = 500_000;
 const SHARES = 2;
 
 /**
- * The shared words: the ticket (its lowest twelve bits are the calls left), the calls that are done, whether one failed, and
- * which generation of workers is wanted: one that sees another leaves, between calls. `drain` and `worker` write the numbers out.
+ * The shared words: the ticket (its lowest twelve bits are the calls left, those above the job), the calls of that job that
+ * are done, whether one failed, which generation of workers is wanted (one that sees another leaves, between calls), and how
+ * many workers have not left. `drain` and `worker` write the numbers out.
  */
-const [TICKET, DONE, FAILED, GENERATION] = [0, 1, 2, 3];
+const [TICKET, DONE, FAILED, GENERATION, PRESENT] = [0, 1, 2, 3, 4];
 
 export class Threads {
   /** How long the main thread waits for a call that a worker has taken, in milliseconds. */
@@ -95,13 +96,14 @@ export class Threads {
       this.calls.set(args, i * CALL + 2);
     });
     this.job = (this.job + 1) & 0x3ffff;
-    Atomics.store(words, DONE, 0);
+    Atomics.store(words, DONE, this.job << 12);
     Atomics.store(words, FAILED, 0);
     Atomics.store(words, TICKET, (this.job << 12) | calls.length);
     Atomics.notify(words, TICKET);
     drain(words, this.calls, this.functions);
     if (!this.finished(calls.length)) {
       for (const thread of this.workers!) void thread.terminate();
+      Atomics.store(words, PRESENT, 0);
       this.stop();
       for (const call of calls) this.alone(call);
     } else if (Atomics.load(words, FAILED)) {
@@ -112,8 +114,9 @@ export class Threads {
   /** Waits until all calls are done; false when a worker that has taken one is not heard of any more. */
   private finished(count: number): boolean {
     const { words } = this;
-    for (let spins = 0; spins < 10_000; spins++) if (Atomics.load(words, DONE) === count) return true;
-    for (let done = Atomics.load(words, DONE); done !== count; done = Atomics.load(words, DONE)) {
+    const all = (this.job << 12) | count;
+    for (let spins = 0; spins < 10_000; spins++) if (Atomics.load(words, DONE) === all) return true;
+    for (let done = Atomics.load(words, DONE); done !== all; done = Atomics.load(words, DONE)) {
       if (Atomics.wait(words, DONE, done, this.patience) === "timed-out") return false;
     }
     return true;
@@ -132,7 +135,11 @@ export class Threads {
           execArgv: [],
           workerData: { module, memory, queue, names, scratch: this.scratch(i), generation } satisfies WorkerData,
         });
-        thread.on("error", () => this.stop());
+        Atomics.add(this.words, PRESENT, 1);
+        thread.on("error", () => {
+          Atomics.sub(this.words, PRESENT, 1);
+          this.stop();
+        });
         thread.unref();
         workers.push(thread);
       }
@@ -140,6 +147,17 @@ export class Threads {
       // No threads may be started here (Node's permission model): the main thread does all.
     }
     return workers;
+  }
+
+  /** After a job was broken off: gives it up and waits until no worker writes for it any more. The next job starts new ones. */
+  recover(): void {
+    const { words } = this;
+    Atomics.store(words, TICKET, this.job << 12);
+    this.stop();
+    for (let left = Atomics.load(words, PRESENT); left > 0; left = Atomics.load(words, PRESENT)) {
+      if (Atomics.wait(words, PRESENT, left, this.patience) === "timed-out") return;
+    }
+    this.workers = undefined;
   }
 
   /** Sends the workers home, each when it has made the call that it may have taken. The main thread goes on alone. */
@@ -172,7 +190,9 @@ function drain(words: Int32Array, calls: Float64Array, functions: readonly Kerne
     } catch {
       Atomics.store(words, 2, 1);
     }
-    Atomics.add(words, 1, 1);
+    // A job that was given up counts no more.
+    let done = Atomics.load(words, 1);
+    while (done >> 12 === ticket >> 12 && Atomics.compareExchange(words, 1, done, done + 1) !== done) done = Atomics.load(words, 1);
     Atomics.notify(words, 1);
   }
 }
@@ -196,6 +216,8 @@ function worker({ module, memory, queue, names, scratch, generation }: WorkerDat
     for (let i = 0; idle && i < 20_000; i++) idle = Atomics.load(words, 0) === ticket;
     if (idle && Atomics.load(words, 3) === generation) Atomics.wait(words, 0, ticket, 1000);
   }
+  Atomics.sub(words, 4, 1);
+  Atomics.notify(words, 4);
 }
 
 /** As many threads as the machine has processors, MOST_THREADS at most; one where there are no worker threads. */

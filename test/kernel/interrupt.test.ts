@@ -90,6 +90,32 @@ test("a long loop of the library listens", async () => {
   expect(error!.ename).toBe("KernelInterrupt");
 });
 
+describe("what a signal ends in the midst of the library, where not even a finally runs,", () => {
+  /** A loop without a guard: only the signal reaches it. */
+  const unguarded = 'new Function("f", "for (;;) f()")';
+
+  test("layers shared between WebAssembly's threads: the next cells compute as before, on as many threads", async () => {
+    await kernel.execute("useThreads(2); const large = { x: ones([512, 8192], 'float32'), W: ones([2048, 8192], 'float32') }");
+    await kernel.execute("const small = { x: randn([512, 256], rng(1)).astype('float32'), W: randn([256, 256], rng(2)).astype('float32') }; const right = linear.forward(small).y");
+    // Work space that is not given back would be used up by the fourth.
+    for (let i = 0; i < 5; i++) {
+      const { error } = await interrupted(`kept = ${i}; ${unguarded}(linear.forward.bind(linear, large, { device: "wasm" }))`);
+      expect(error!.ename).toBe("KernelInterrupt");
+      const after = await kernel.execute("`${kept}, ${linear.forward(small, { device: 'wasm' }).y.sub(right).abs().max().item() < 1e-3}, ${useThreads()}, ${device()}`");
+      expect([after.error, after.result]).toEqual([undefined, `'${i}, true, 2, cpu'`]);
+    }
+  });
+
+  test.each([
+    ["noGrad", "noGrad(() => spin(() => ones(9).sum()))", "const v1 = new Value(3), v2 = v1.mul(v1); v2.backward(); v1.grad", "6"],
+    ["observeLayers", "const heard: unknown[] = []; observeLayers(heard.push.bind(heard), () => spin(() => ones(9).sum()))", "const n = heard.length; relu.forward({ x: ones(1) }); heard.length - n", "0"],
+  ])("%s ends with its cell", async (_name, code, next, result) => {
+    await interrupted(`const spin = ${unguarded}; ${code}`);
+    const after = await kernel.execute(next);
+    expect([after.error, after.stdout, after.result]).toEqual([undefined, "", result]);
+  });
+});
+
 test("what came in behind an interrupted cell is not lost", async () => {
   const cell = await kernel.startCell("console.log('go'); while (true);");
   const next = await kernel.startCell("'next'");

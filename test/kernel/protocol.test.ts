@@ -450,6 +450,15 @@ describe("complete and inspect", () => {
     }
   });
 
+  test("formulas of inspect and completions keep their columns where they fit, and their remarks go below where they do not", async () => {
+    const inspected = ((await kernel.request("inspect_request", { code: "lstm", cursor_pos: 4, detail_level: 0 })).data as Json)["text/markdown"] as string;
+    expect(inspected).toContain("    z_t = Wx x_t + Wh h_{t-1} + b\n        [B, 4H], its columns in the order i f g o\n    i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)       g = tanh(z_g)\n");
+    const { metadata } = await kernel.request("complete_request", { code: "lst", cursor_pos: 3 });
+    const { documentation } = (metadata as { _jupyter_types_experimental: { text: string; documentation: string }[] })._jupyter_types_experimental.find(({ text }) => text === "lstm")!;
+    expect(documentation).toContain("    z_t = Wx x_t + Wh h_{t-1} + b\n        [B, 4H], its columns in the order i\n        f g o\n");
+    expect(documentation).toContain("    h_t = o tanh(c_t)\n        y_t = h_t\n");
+  });
+
   test("inspect of nothing", async () => {
     expect(await kernel.request("inspect_request", { code: "   ", cursor_pos: 1, detail_level: 0 })).toEqual({ status: "ok", found: false, data: {}, metadata: {} });
   });

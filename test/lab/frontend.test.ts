@@ -259,6 +259,24 @@ withBrowser("in the browser (needs chromium)", () => {
       await run(page, "editmenu:clear-all");
       await page.waitForFunction(() => !Array.from(document.querySelectorAll(".js-plotly-plot")).some((node) => (node as HTMLElement).offsetParent));
     }, 60_000);
+
+    it("beside each other scroll in a narrow cell, and write nothing over each other", async () => {
+      fs.writeFileSync(file("panels.ipynb"), notebook([code("three", 'beside([1, 2, 3].map(() => lines(undefined, [1, 2, 3], { x: "layer (1 is next to the input)" })))')]));
+      await page.setViewportSize({ width: 700, height: 700 });
+      await open("panels.ipynb");
+      await kernelIdle(page);
+      await run(page, "notebook:run-all-cells");
+      await plot().locator(".x3title").waitFor();
+      const boxes = await plot().locator(".xtitle, .x2title, .x3title").evaluateAll((titles) => titles.map((title) => title.getBoundingClientRect()).map(({ left, right }) => ({ left, right })));
+      expect(boxes).toHaveLength(3);
+      expect(boxes[0].right).toBeLessThan(boxes[1].left);
+      expect(boxes[1].right).toBeLessThan(boxes[2].left);
+      const { inside, outside } = await page.locator(".jp-NotebookPanel:visible .gradbook-plot").evaluate((node) => ({ inside: node.scrollWidth, outside: node.clientWidth }));
+      expect(inside).toBeGreaterThan(outside);
+      await screenshot(page, "panels");
+      await page.setViewportSize({ width: 1366, height: 768 });
+      await close();
+    }, 60_000);
   });
 
   describe("an untrusted notebook", () => {
@@ -301,6 +319,24 @@ withBrowser("in the browser (needs chromium)", () => {
     await screenshot(page, "changed-on-disk");
     await dialog.getByRole("button", { name: "Revert" }).click();
     await dialog.waitFor({ state: "hidden" });
+  }, 60_000);
+
+  it("a sign-in that is lost costs nothing: the page keeps the work, says what to do, and saves it after the next sign-in", async () => {
+    fs.writeFileSync(file("signed-out.ipynb"), notebook([code("a", "1")]));
+    await open("signed-out.ipynb");
+    await kernelIdle(page);
+    const context = page.context();
+    await context.clearCookies();
+    await setSource(page, "a", "'written meanwhile'");
+    void run(page, "docmanager:save").catch(() => undefined);
+    await dismiss("open the link that `gradbook lab` printed");
+    expect(fs.readFileSync(file("signed-out.ipynb"), "utf8")).not.toContain("written meanwhile");
+    // The kernel's connection is older than the loss.
+    await run(page, "notebook:run-all-cells");
+    await page.locator(".jp-NotebookPanel:visible .jp-OutputArea-output", { hasText: "written meanwhile" }).waitFor();
+    await context.request.get(`${lab.url}/lab?token=${TOKEN}`);
+    await close();
+    expect(fs.readFileSync(file("signed-out.ipynb"), "utf8")).toMatch(/'written meanwhile'.*written meanwhile/s);
   }, 60_000);
 
   it("a notebook that is none is one sentence in the page", async () => {

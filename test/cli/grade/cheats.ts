@@ -224,8 +224,8 @@ export const cheats = (secret: string, canary: string, port: number): Cheat[] =>
   { name: "memory: the heap", code: all("const all = []; for (;;) all.push(new Array(1e5).fill(Math.random()));"), states: ["error", "timeout"], says: /memory|longer than/ },
   { name: "memory: outside the heap", code: all("const all = []; for (;;) all.push(new Float64Array(1e7).fill(1));"), states: ["error", "timeout"], says: /memory|allocation|longer than/i },
   { name: "memory: one string", code: all('let s = "x"; for (;;) s += s;'), states: ["error", "timeout"] },
-  { name: "output without end", code: all('for (;;) console.log("x".repeat(1e5));'), states: ["error", "timeout"], says: /printed more than|longer than/ },
-  { name: "errors without end", code: all('for (;;) console.error("x".repeat(1e5));'), states: ["error", "timeout"], says: /printed more than|longer than/ },
+  { name: "output without end", code: all('for (;;) console.log("x".repeat(1e5));'), states: ["error", "timeout"], says: /printed more than|longer than|used more than/ },
+  { name: "errors without end", code: all('for (;;) console.error("x".repeat(1e5));'), states: ["error", "timeout"], says: /printed more than|longer than|used more than/ },
   { name: "a huge answer", code: all("return new Float64Array(3e7);"), states: ["error", "failed", "timeout"] },
   { name: "a deep answer", code: all("let deep = []; for (let i = 0; i < 1e5; i++) deep = [deep]; return deep;"), states: ["failed", "error"] },
 

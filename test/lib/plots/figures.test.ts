@@ -136,6 +136,20 @@ test("a name has one colour in all panels, and one place in the legend; what has
   expect(named(chosen, "b")[0]!.line!.color).toBe("#123456");
 });
 
+test("long titles of figures beside each other go over several lines, inside the picture", () => {
+  const long = "layer (1 is next to the input)";
+  const figure = beside([1, 2, 3].map((i) => lines(undefined, [1, 2], { title: `A title that is far too long for panel ${i}`, x: long })));
+  expect(figure.layout.xaxis!.title!.text).toBe("layer (1 is next to the<br>input)");
+  expect(figure.layout.annotations![0]!.text).toBe("A title that is far too<br>long for panel 1");
+  expect(beside([lines(undefined, [1], { x: "<b>one word after another is bold</b>" })]).layout.xaxis!.title!.text).toBe("<b>one word after another is bold</b>");
+  const placed = [...figure.toSvg().matchAll(/<text x="[\d.]+" y="([\d.]+)" font-size="1[23]"[^>]*>(<tspan x="[\d.]+" dy="0">[^<]*<\/tspan><tspan x="[\d.]+" dy="([\d.]+)">)/g)];
+  expect(placed).toHaveLength(6);
+  for (const [, y, , dy] of placed) {
+    expect(Number(y)).toBeGreaterThan(12);
+    expect(Number(y) + Number(dy)).toBeLessThan(figure.layout.height! - 3);
+  }
+});
+
 test("past the last colour, lines are dashed", () => {
   const many = lines(undefined, Object.fromEntries(Array.from({ length: PALETTE.length + 1 }, (_, i) => [`${i}`, [i, i]])));
   expect((many.data as ScatterTrace[]).map(({ line }) => line!.dash ?? "solid")).toEqual([...PALETTE.map(() => "solid"), "dash"]);

@@ -1,4 +1,5 @@
 /** What updates in place: live plots, live figures, the progress bar; and tensors as tables. */
+import { inspect } from "node:util";
 import { heatmap, liveFigure, livePlot, ones, rng, randn, tensor, track, zeros, type Tensor } from "../../../lib";
 import type { ShowOptions } from "../../../lib/plots";
 
@@ -73,6 +74,12 @@ describe("track", () => {
     await expect(failing()).rejects.toThrow("inside");
   });
 
+  test("says what it is for where nobody walks it, and shows no bar", () => {
+    expect(inspect(track(500, "training"))).toBe("A progress bar over 500 steps, not started: write `for await (const step of track(...)) { ... }` to walk it.");
+    expect(String(track((function* () { yield 1; })()))).toMatch(/^A progress bar, not started/);
+    expect(shown).toEqual([]);
+  });
+
   test.each([[-1, "track: count is -1, it should be a whole number of at least 0"], [{}, "it should be iterable or a count"], [null, "track: items is null"]])(
     "refuses %p", (items, message) => { expect(() => track(items as never)).toThrow(message); });
 });
@@ -82,10 +89,16 @@ describe("a tensor in a notebook", () => {
 
   test("says shape, dtype and range, with a cell for each number", () => {
     const html = shows(tensor([[1, -2], [0.5, 3]]))["text/html"]!;
-    expect(html).toContain("<b>Tensor</b> [2, 2] float64 · min -2 · mean 0.6250 · max 3");
+    expect(html).toContain("<b>Tensor</b> [2, 2] float64 · min -2 · mean 0.625 · max 3");
     expect(html.match(/<td/g)).toHaveLength(4);
     expect(html).toContain("<details open>");
     expect(shows(tensor([[1, -2]]))["text/plain"]).toBe(String(tensor([[1, -2]])));
+  });
+
+  test("has the points of a column below each other", () => {
+    const html = shows(tensor([[1, 3.5], [10.25, 1e-9], [-2, Infinity]]))["text/html"]!;
+    const written = [...html.matchAll(/<td[^>]*>([^<]*)</g)].map(([, text]) => text!.replace(/\u2008/g, "'").replace(/\u2007/g, "_"));
+    expect(written).toEqual(["1'__", "3.5", "10.25", "1.00e-9", "-2'__", "∞"]);
   });
 
   test("colours by sign and size, lightly enough for the page's own text", () => {
@@ -110,7 +123,7 @@ describe("a tensor in a notebook", () => {
 
   test("counts what is not finite; scalars and empty tensors are one line", () => {
     expect(shows(tensor([1, NaN, Infinity]))["text/html"]).toContain("<b>2 not finite</b>");
-    expect(shows(tensor(2.5))["text/html"]).toBe("<div><b>Tensor</b> [] float64 · 2.500</div>");
+    expect(shows(tensor(2.5))["text/html"]).toBe("<div><b>Tensor</b> [] float64 · 2.5</div>");
     expect(shows(zeros(0, 3))["text/html"]).toContain("[0, 3] float64 · empty");
     expect(shows(ones(1, 2))["text/html"]).toContain("min 1 · mean 1 · max 1");
   });

@@ -342,7 +342,10 @@ describe("shapes", () => {
 
   it("prints itself", () => {
     expect(String(tensor(2.5))).toBe("2.5");
-    expect(String(tensor([[1, 2], [3, 0.5]]))).toBe("Tensor [2, 2]\n[[1, 2],\n [3, 0.5]]");
+    expect(String(tensor([1, 0.5]))).toBe("Tensor [2]\n[1, 0.5]");
+    expect(String(tensor([[1, 2], [3, 0.5]]))).toBe("Tensor [2, 2]\n[[1, 2  ],\n [3, 0.5]]");
+    expect(String(tensor([[-1, 2.5], [10, 100.25], [NaN, 1e-7]]))).toBe("Tensor [3, 2]\n[[ -1,      2.5 ],\n [ 10,    100.25],\n [NaN, 1.0000e-7]]");
+    expect(String(zeros(8, 7))).toMatch(/^Tensor \[8, 7\]\n(\[| )\[0, 0, 0, \.\.\., 0, 0, 0\],\n/);
     expect(String(arange(10).astype("int32"))).toBe("Tensor [10] int32\n[0, 1, 2, ..., 7, 8, 9]");
     expect(String(zeros(0, 3))).toBe("Tensor [0, 3]\n[]");
     expect(String(tensor([[[1], [2]], [[3], [4]]]))).toBe("Tensor [2, 2, 1]\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]");

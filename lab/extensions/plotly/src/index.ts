@@ -6,6 +6,7 @@ import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Widget } from "@lumino/widgets";
 import type { Figure, Plotly } from "./plotly";
 import { onThemeChange, themed } from "./theme";
+import { leastWidth } from "./width";
 
 const MIME_TYPE = "application/vnd.plotly.v1+json";
 
@@ -58,6 +59,7 @@ class PlotWidget extends Widget implements IRenderMime.IRenderer {
         this.#plotly = plotly;
         const { data = [], layout = {}, config = {}, frames } = this.#figure;
         if (!Array.isArray(data)) throw new Error("its data is not a list of traces");
+        this.#plot.style.minWidth = `${leastWidth(data, layout)}px`;
         // plotly.js keeps its own state in what it is given; the notebook's copy must stay as it is.
         const copy = structuredClone({ data, layout });
         await plotly.react(this.#plot, copy.data, themed(this.node, copy.layout), { responsive: false, displaylogo: false, ...config });

@@ -69,20 +69,26 @@ export function train(model: Gpt, ids: Int32Array, options: TrainOptions): Gener
 
 function* trainHere(model: Gpt, ids: Int32Array, options: TrainOptions, where: DeviceName): Generator<TrainStep, void, void> {
   const { steps, optimizer, rng, batch = 8, tokens = model.config.context, schedule = constantSchedule, clip = 1 } = options;
+  for (let step = 0; step < steps; step++) {
+    checkInterrupt();
+    const { inputs, targets } = sampleBatch(ids, batch, tokens, rng);
+    yield withDevice(where, () => tidy(() => {
+      const { loss, cache } = model.forward(inputs, targets);
+      const raw = model.backward(cache);
+      const { gradients, norm } = clipGlobalNorm(raw, clip);
+      const lr = optimizer.lr * schedule(step);
+      stepAt(lr, optimizer, model.trainable, gradients);
+      return { step, loss, lr, norm, norms: normsByLayer(raw) };
+    }));
+  }
+}
+
+/** Takes a step at a rate that a schedule says; the optimiser's own stays what the schedule multiplies. */
+function stepAt(lr: number, optimizer: Optimizer, parameters: Named, gradients: Named): void {
   const base = optimizer.lr;
+  optimizer.lr = lr;
   try {
-    for (let step = 0; step < steps; step++) {
-      checkInterrupt();
-      const { inputs, targets } = sampleBatch(ids, batch, tokens, rng);
-      yield withDevice(where, () => tidy(() => {
-        const { loss, cache } = model.forward(inputs, targets);
-        const raw = model.backward(cache);
-        const { gradients, norm } = clipGlobalNorm(raw, clip);
-        optimizer.lr = base * schedule(step);
-        optimizer.step(model.trainable, gradients);
-        return { step, loss, lr: optimizer.lr, norm, norms: normsByLayer(raw) };
-      }));
-    }
+    optimizer.step(parameters, gradients);
   } finally {
     optimizer.lr = base;
   }

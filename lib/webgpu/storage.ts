@@ -1,5 +1,6 @@
 /** Buffers that tensors share, and when each is given back. */
 
+import { onBreak } from "../interrupt";
 import type { Gpu } from "./gpu";
 
 /** A buffer, given back when the last handle on it is released, collected, or its scope ends. */
@@ -66,6 +67,8 @@ export interface Handle {
 const collected = new FinalizationRegistry<Share>((share) => share.release());
 export type Scope = Storage[];
 const scopes: Scope[] = [];
+// What they made is then freed when it is collected.
+onBreak(() => { scopes.length = 0; });
 
 /** The scope that frees what is made now, if there is one. */
 export const currentScope = (): Scope | undefined => scopes.at(-1);

@@ -5,6 +5,7 @@ import path from "node:path";
 import {
   attention, device, gelu, relu, sigmoid, silu, softmax, softmaxCrossEntropy, tanh, tensor, Tensor, tidy, WasmTensor, type AnyLayer,
 } from "../../../lib";
+import { recover } from "../../../lib/interrupt";
 import { wasm } from "../../../lib/wasm/module";
 import { expectClose } from "../layers/close";
 import { proveDevice } from "../layers/suite";
@@ -114,6 +115,21 @@ describe("memory", () => {
     } finally {
       device("cpu");
     }
+  });
+
+  it("has no tidy open after a signal has ended a cell in its midst", () => {
+    const x = draw(100).astype("float32");
+    let made: Tensor;
+    device("wasm");
+    try {
+      tidy(() => {
+        recover();
+        made = relu.forward({ x }).y;
+      });
+    } finally {
+      device("cpu");
+    }
+    expectClose(made!, relu.forward({ x }).y, 0, "y");
   });
 
   it("is flat over 10,000 steps of a loop that never waits, and still right when it is full", () => {

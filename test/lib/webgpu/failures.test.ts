@@ -6,7 +6,8 @@
 import { execFileSync } from "node:child_process";
 import path from "node:path";
 import { device, randn, relu, rng, tensor, type Tensor } from "../../../lib";
-import { GpuTensor, runShader, webgpu, WgslError } from "../../../lib/webgpu";
+import { recover } from "../../../lib/interrupt";
+import { GpuTensor, gpuScope, runShader, webgpu, WgslError } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import { expectClose } from "../layers/close";
 import { connectFirst, draw, gpuIt } from "./support";
@@ -19,6 +20,21 @@ describe("what can go wrong", () => {
   gpuIt("a tensor larger than the device allows", async () => {
     expect(() => GpuTensor.allocate([2 ** 31])).toThrow(/^webgpu: a tensor of 8192 MiB is larger than this device's limit of \d+ MiB; use a smaller batch or device "cpu"$/);
     await lives();
+  });
+
+  gpuIt("a cell that a signal has ended in the midst of a gpuScope", async () => {
+    let made: GpuTensor;
+    gpuScope(() => {
+      recover();
+      made = GpuTensor.from(tensor([1, 2])).mul(3) as GpuTensor;
+    });
+    // Had its buffer been given back, these would lie in it.
+    const later: GpuTensor[] = [];
+    for (let i = 0; i < 3; i++) {
+      await lives();
+      later.push(GpuTensor.from(tensor([7, 8])));
+    }
+    expectClose(await made!.read(), tensor([3, 6]), 0, "made");
   });
 
   gpuIt("no memory left; what was there before stays", async () => {

@@ -104,6 +104,10 @@ export function notebookCommands(session: Session) {
         if (name && report.status === "passed") {
           report.checks[0].message += ` It calls \`${name}\`, which this exercise asks you to write yourself: a submission would not pass.`;
         }
+        // After a restart of the kernel an answer stands there and has not run.
+        for (const check of report.checks) {
+          if (!session.isDefined(check.entry)) check.message += " Run the cell that defines it, then check again.";
+        }
         recordCheck(report);
         return report;
       };

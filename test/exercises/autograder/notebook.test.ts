@@ -73,7 +73,7 @@ describe("in a notebook", () => {
   it("functions that are not there yet are missing, not wrong", () => {
     const report = notebookCommands(session({})).check(2) as Report;
     expect(report.status).toBe("error");
-    expect(report.checks[0].message).toBe("there is no function called jacobianF.");
+    expect(report.checks[0].message).toBe("there is no function called jacobianF. Run the cell that defines it, then check again.");
   });
 
   it("hints come in steps and end with the last", () => {

@@ -26,3 +26,9 @@ newerIt(`WebAssembly's wide kernels are right where the engine joins their vecto
   // The twelve sums of a tile in float32.
   expect(output.match(/F32x4Qfma/g)?.length).toBeGreaterThanOrEqual(12);
 }, 120_000);
+
+newerIt(`the kernel, the server's kernels and the grader work there as here ${needs}`, () => {
+  const { status, output } = jest([], "test/kernel/language", "test/kernel/protocol", "test/kernel/interrupt", "test/lab/services", "test/cli/grade/grade");
+  expect(summary(output)).toMatch(/^\d{3} passed, 0 failed, 0 skipped$/);
+  expect(status).toBe(0);
+}, 400_000);

@@ -7,7 +7,7 @@ import type { Command } from "../main.js";
 
 export const command: Command = {
   usage: "",
-  summary: "Checks this machine: Node, the kernel, JupyterLab's front end, Jupyter, Chromium, WebGPU, bubblewrap. Exit code 1 when something needed is missing.",
+  summary: "Checks this machine: Node, the kernel, JupyterLab's front end, Jupyter, Chromium, WebAssembly, WebGPU, bubblewrap. Exit code 1 when something needed is missing.",
   run,
 };
 
@@ -51,6 +51,14 @@ async function runCell(): Promise<Finding> {
   };
 }
 
+/** What device "wasm" can choose from. */
+async function findSimd(): Promise<Finding> {
+  const { useRelaxedSimd, useThreads, useWideSimd } = await import("../../lib/wasm/index.js");
+  const more = Object.entries({ useRelaxedSimd, useWideSimd }).flatMap(([name, choose]) => (choose() ? [`${name}()`] : []));
+  const threads = useThreads();
+  return { what: "WebAssembly", detail: `SIMD, ${threads} ${threads === 1 ? "thread" : "threads"}${more.length > 0 ? `; faster after ${more.join(" or ")}` : ""}` };
+}
+
 /** The adapter that device "webgpu" would use. Asked in a child, for graphics drivers write to the terminal as they please. */
 function findGpu(): Finding {
   const script = `require(${JSON.stringify(path.join(__dirname, "..", "..", "lib", "webgpu"))}).webgpu().then(
@@ -89,6 +97,7 @@ async function run(): Promise<number> {
       advice: jupyter !== undefined ? undefined : "not found; only needed for `gradbook install`, `gradbook lab` brings its own",
     },
     { what: "Chromium", optional: true, detail: chromium, advice: chromium !== undefined ? undefined : "not found; only the end-to-end tests need it" },
+    await findSimd(),
     findGpu(),
     { what: "bubblewrap", optional: true, detail: bubblewrap, advice: bubblewrap !== undefined ? undefined : "not found; `gradbook grade` isolates submissions less strictly without it" },
   ];

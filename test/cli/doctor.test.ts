@@ -24,6 +24,13 @@ it("without an adapter says what was tried and how to get one", () => {
   expect(noise).toBe("");
 }, 60_000);
 
+it("says what device wasm can choose from", () => {
+  const { lines } = doctor("/nonexistent.json", / WebAssembly:/);
+  const wide = parseInt(process.versions.v8) >= 13 && process.arch === "x64" ? " or useWideSimd()" : "";
+  expect(lines).toEqual([expect.stringMatching(/^ok {6}WebAssembly: SIMD, \d+ threads?; faster after useRelaxedSimd\(\)/)]);
+  expect(lines[0].endsWith(`useRelaxedSimd()${wide}`)).toBe(true);
+}, 60_000);
+
 const haveJupyter = spawnSync("jupyter", ["--version"]).status === 0;
 (haveJupyter ? it : it.skip)("names the version of Jupyter's core (needs jupyter)", () => {
   expect(doctor("/nonexistent.json", / Jupyter:/).lines).toEqual([expect.stringMatching(/^ok {6}Jupyter: jupyter_core \d+\.\d+/)]);

@@ -139,6 +139,8 @@ export class Server {
   private async handle(channel: ReplyChannel, message: Message, arrival: number): Promise<void> {
     const type = message.header.msg_type;
     const reply = (content: Json): void => this.wire.send(channel, message, type.replace("_request", "_reply"), content);
+    // An interrupt from when others hear that the kernel is busy is for this cell.
+    if (type === "execute_request") this.beginCell();
     this.wire.publish("status", { execution_state: "busy" }, message.header);
     try {
       if (type === "execute_request") await this.execute(message, reply, arrival);
@@ -153,7 +155,17 @@ export class Server {
       this.log(`${type} failed: ${name}: ${text}`);
       if (type.endsWith("_request")) reply({ status: "error", ename: name, evalue: text, traceback: [] });
     }
+    if (type === "execute_request") this.endCell();
     this.wire.publish("status", { execution_state: "idle" }, message.header);
+  }
+
+  private beginCell(): void {
+    Atomics.store(this.wire.flags, STOP, 0);
+    Atomics.store(this.wire.flags, RUNNING, ++this.sequence);
+  }
+
+  private endCell(): void {
+    Atomics.store(this.wire.flags, RUNNING, 0);
   }
 
   private comm(message: Message): void {
@@ -231,11 +243,8 @@ export class Server {
     const entry = storeHistory ? this.session.history.add(count, code) : undefined;
     if (!silent) this.wire.publish("execute_input", { code, execution_count: count }, header);
     const output = new RequestOutput(this, message);
-    const { flags } = this.wire;
-    Atomics.store(flags, STOP, 0);
-    Atomics.store(flags, RUNNING, ++this.sequence);
     const outcome = await this.session.execute(code, { output, count: storeHistory ? count : undefined });
-    Atomics.store(flags, RUNNING, 0);
+    this.endCell();
     output.flush();
     this.dropQuestions(() => new Error("input: the cell ended before the answer came; write await input(...)"));
 

@@ -1,4 +1,6 @@
 /** Stop must stop, within a second or so, and keep what the notebook has. No test measures time: each would hang without the interrupt. */
+import { execFileSync } from "node:child_process";
+import path from "node:path";
 import { TestKernel } from "./support/kernel";
 
 jest.setTimeout(10_000);
@@ -73,6 +75,11 @@ test("an interrupt of an idle kernel ends background timers and hurts nothing", 
   const { result } = await kernel.execute("const b1 = beats; await sleep(30); beats - b1");
   expect(result).toBe("0");
   expect((await kernel.execute("let turns = 0; for (let i = 0; i < 10; i++) turns++; turns")).result).toBe("10");
+});
+
+test("from when others hear that the kernel is busy, an interrupt is for the cell", () => {
+  const told = execFileSync(process.execPath, [path.join(__dirname, "support/fakeWire.js")], { encoding: "utf8" });
+  expect(JSON.parse(told)).toEqual([["busy", true], ["idle", false], ["busy", false], ["idle", false]]);
 });
 
 test("a cell that interrupts itself ends itself, not the next one", async () => {

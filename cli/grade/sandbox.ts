@@ -198,10 +198,15 @@ export class Child {
     this.ready.catch(() => this.kill());
   }
 
+  get alive(): boolean {
+    const { pid, exitCode, signalCode } = this.process;
+    return pid !== undefined && exitCode === null && signalCode === null;
+  }
+
   /** Ends the child and all that it started. */
   kill(): void {
-    const { pid } = this.process;
-    if (pid === undefined || this.process.exitCode !== null || this.process.signalCode !== null) return;
+    if (!this.alive) return;
+    const pid = this.process.pid!;
     try {
       process.kill(-pid, "SIGKILL");
     } catch {
@@ -234,6 +239,7 @@ export class Child {
         if (replied > limits.answered) settle({ state: "threw", message: `it returned more than ${limits.answered / 1e6} MB and was stopped` });
       };
       this.onEnd = (code, signal) => settle(this.ended(code, signal, seconds));
+      if (!this.alive) this.onEnd(this.process.exitCode, this.process.signalCode);
       this.onLine = (line) => {
         const [mark, index] = line.split(" ", 2);
         if (mark !== token) return;
@@ -341,9 +347,11 @@ export class Pool {
     this.all.delete(child);
   }
 
-  /** A child that was started ahead. */
+  /** A child that was started ahead; one that the machine has ended while it waited says nothing about an answer. */
   private fresh(): Child {
-    const child = this.waiting.shift() ?? this.start(this.shared);
+    let child = this.waiting.shift();
+    for (; child && !child.alive; child = this.waiting.shift()) this.end(child);
+    child ??= this.start(this.shared);
     this.fill();
     return child;
   }

@@ -1,5 +1,6 @@
 /** `gradbook grade` as a teacher runs it: a class of notebooks in every condition, every output, stop and resume. */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -294,6 +295,29 @@ describe("a child that a student's answers share", () => {
     const [{ exercises: graded }] = (JSON.parse(readFileSync(at("one.json"), "utf8")) as { submissions: Submission[] }).submissions;
     expect(graded.map(({ id: name, status }) => `${name}: ${status}`)).toEqual(["scalar-chain-rule: passed", "jacobian-composition: passed", "layer-norm: error"]);
     expect(graded[2].checks.map(({ message }) => message).join()).toMatch(/layerNorm\.backward is withheld/);
+  }, 60_000);
+});
+
+describe("a child that the machine ends while it waits for an answer", () => {
+  it.each([false, true])("says nothing about the answer (shared: %s)", async (shared) => {
+    const { findSandbox, Pool } = require("../../../dist/cli/grade/sandbox.js") as typeof import("../../../cli/grade/sandbox");
+    const { gradeAnswer } = require("../../../dist/cli/grade/grader.js") as typeof import("../../../cli/grade/grader");
+    const graded = require("../../../dist/exercises/index.js") as typeof import("../../../exercises");
+    const pool = new Pool(await findSandbox(10), 2, shared);
+    try {
+      const { waiting } = pool as unknown as { waiting: { ready: Promise<void>; process: ChildProcess }[] };
+      await Promise.all(waiting.map(async ({ ready, process: child }) => {
+        await ready;
+        const closed = once(child, "close");
+        process.kill(-child.pid!, "SIGKILL");
+        await closed;
+      }));
+      const pending = { exercise: graded.findExercise(id)!, answer: { state: "found" as const, code: honest } };
+      const { report } = await gradeAnswer(pending, "seed", pool, { seconds: 10, differences: false, owner: "one" });
+      expect(report.status).toBe("passed");
+    } finally {
+      pool.close();
+    }
   }, 60_000);
 });
 

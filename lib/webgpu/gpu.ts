@@ -3,6 +3,8 @@
  * submitted together; nothing comes back from the GPU until a tensor is read.
  */
 
+import { BindGroups, numberOf } from "./bindGroups";
+
 /** A compute shader: its storage buffers are bound first, in order, then one uniform of parameters. */
 export interface Kernel {
   readonly name: string;
@@ -63,6 +65,7 @@ export class Gpu {
   private readonly params = new Uint32Array(PARAMS_SIZE / 4);
   private readonly paramsBuffer: GPUBuffer;
   private paramsUsed = 0;
+  private readonly groups: BindGroups;
   private encoder?: GPUCommandEncoder;
   private pass?: GPUComputePassEncoder;
   /** The dispatch recorded last, not encoded yet: see `replaceLast`. */
@@ -89,6 +92,7 @@ export class Gpu {
 
   /** `instance` is only held: Dawn's objects must not be collected while the device is in use. */
   constructor(readonly instance: unknown, readonly adapter: GPUAdapter, readonly device: GPUDevice) {
+    this.groups = new BindGroups(device);
     this.paramsBuffer = device.createBuffer({ size: PARAMS_SIZE, usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST });
     device.addEventListener("uncapturederror", (event) => {
       this.fault ??= firstLine((event as GPUUncapturedErrorEvent).error.message);
@@ -197,11 +201,14 @@ export class Gpu {
       if (list) list.push(buffer);
       else this.pool.set(buffer.size, [buffer]);
     }
+    // Whatever order they came back in, the next step gets those that the last one got, and binds the same groups.
+    for (const list of this.pool.values()) list.sort((a, b) => numberOf(b) - numberOf(a));
     this.retired = [];
     this.retiredBytes = 0;
   }
 
   private emptyPool(): void {
+    this.groups.forget();
     for (const list of this.pool.values()) for (const buffer of list) buffer.destroy();
     this.pool.clear();
   }
@@ -239,12 +246,11 @@ export class Gpu {
     for (const buffer of new Set(buffers.map((bound) => bound.buffer))) this.bytes += buffer.size;
 
     const { pipeline, layout } = this.pipeline(kernel);
-    const entries: GPUBindGroupEntry[] = buffers.map((resource, binding) => ({ binding, resource }));
-    entries.push({ binding: buffers.length, resource: { buffer: this.paramsBuffer, offset, size: PARAMS_ALIGNMENT } });
+    const group = this.groups.of(layout, [...buffers, { buffer: this.paramsBuffer, offset, size: PARAMS_ALIGNMENT }]);
     this.encoder ??= this.device.createCommandEncoder();
     this.pass ??= this.encoder.beginComputePass();
     this.pass.setPipeline(pipeline);
-    this.pass.setBindGroup(0, this.device.createBindGroup({ layout, entries }));
+    this.pass.setBindGroup(0, group);
     this.pass.dispatchWorkgroups(x, y);
   }
 

@@ -224,12 +224,18 @@ describe("train on webgpu", () => {
   gpuIt("gives the parameters back when the loop is left, and keeps no memory", async () => {
     const own = model();
     const start = own.parameters.Wlogits.clone();
-    const [used, dispatches]: [number[], number[]] = [[], []];
+    const [used, dispatches, groups]: [number[], number[], number[]] = [[], [], []];
+    const made = jest.spyOn(gpu().device, "createBindGroup");
     for await (const { step } of train(own, ids, { ...options(), steps: 100, device: "webgpu" })) {
       used.push(gpu().used);
       dispatches.push(gpu().dispatches);
-      if (step === 5) break;
+      groups.push(made.mock.calls.length);
+      if (step === 19) break;
     }
+    made.mockRestore();
+    // After the first steps what is bound comes again.
+    expect(groups[0]).toBeGreaterThan(20);
+    expect(groups[19]).toBe(groups[15]);
     expect(used[5]).toBeLessThanOrEqual(used[1]);
     // A step's kernels, and those of the 22 gradients' norms.
     expect(dispatches[5] - dispatches[4]).toBe(17 + 30 + Math.ceil(22 / (gpu().limits.buffers - 1)) + 1);

@@ -8,7 +8,7 @@ import { startupSnapshot } from "node:v8";
 import * as gradbook from "gradbook";
 import { readEntries, type EntryText } from "../../exercises/autograder/calls";
 import { read, write } from "../../exercises/autograder/data";
-import { drive, probe, type Answer, type Task } from "../../exercises/autograder/probe";
+import { drive, probe, type Task } from "../../exercises/autograder/probe";
 import { countProductsForGood } from "../../exercises/autograder/products";
 import { harden } from "./realm";
 

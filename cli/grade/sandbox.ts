@@ -2,7 +2,7 @@
  * Processes that run a student's code: unprivileged, limited, in namespaces of their own, without files, network or
  * environment, as far as this machine can. What was used is told, never assumed.
  */
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { accessSync, constants, existsSync, lstatSync, readlinkSync } from "node:fs";
 import path from "node:path";

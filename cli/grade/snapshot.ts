@@ -21,7 +21,7 @@ export const heap = 256;
 export const engine = [
   ...[`--max-old-space-size=${heap}`, "--min-semi-space-size=32", "--single-threaded-gc", "--v8-pool-size=0", "--no-rehash-snapshot"],
   // Later engines call it otherwise, and Node refuses to start with a name that it does not know.
-  ...(process.versions.v8.startsWith("11.") ? ["--interrupt-budget=300000"] : []),
+  ...(Number.parseInt(process.versions.v8) < 12 ? ["--interrupt-budget=300000"] : []),
 ];
 
 const prefix = "gradbook-child-";

@@ -1,5 +1,5 @@
 /** Exercise 1: the scalar chain rule in both orders, the centred difference, and a chain of any length. */
-import { tensor, uniform, type Rng, type Tensor } from "gradbook";
+import { uniform, type Rng, type Tensor } from "gradbook";
 import { defineExercise, part } from "../autograder/spec";
 
 interface Scalar {

@@ -1,5 +1,4 @@
 /** Grading one exercise: answers in, report out. */
-import { Tensor } from "gradbook";
 import { diagnose, type Diagnosis } from "./diagnose";
 import { distance, finiteDifferences, type Differences } from "./differences";
 import {

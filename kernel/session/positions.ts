@@ -1,5 +1,4 @@
 /** From a line and column of the running JavaScript to the line and column the student wrote. */
-import type ts from "typescript";
 
 interface Mapping {
   generatedLine: number;

@@ -178,11 +178,6 @@ export async function setSource(page: Page, id: string, source: string): Promise
   }, [id, source] as const);
 }
 
-/** The text of a cell's outputs as the page shows it. */
-export function outputOf(page: Page, index: number): ReturnType<Page["locator"]> {
-  return page.locator(".jp-Notebook .jp-Cell").nth(index).locator(".jp-Cell-outputArea");
-}
-
 /** For a person to look at afterwards. */
 export async function screenshot(page: Page, name: string): Promise<void> {
   fs.mkdirSync(artifacts, { recursive: true });

@@ -115,6 +115,26 @@ export function loadTile(name: string, width: number, end: string, { rows, share
     }`;
 }
 
+/** The walk of a query over the keys that it sees, and their values: a tile at a time, and of that four rows from row j on. */
+export function overKeys(traits: FlashTraits, body: string): string {
+  const { d, e, rows, share, tile } = traits;
+  return /* wgsl */ `
+  // The keys that this query sees, and those that some query of the workgroup sees.
+  let seen = select(p.s, min(p.s, own + 1u), p.causal == 1u);
+  let last = select(p.s, min(p.s, begin + ${rows}u), p.causal == 1u);
+  for (var first = 0u; first < last; first += ${tile}u) {
+    workgroupBarrier();
+${loadTile("k", d, "p.s", traits)}
+${loadTile("v", e, "p.s", traits)}
+    workgroupBarrier();
+    for (var r = 0u; r < ${tile}u; r += 4u) {
+      let j = first + r;
+      if (j >= ${share === 1 ? "seen" : "last"}) { break; }
+${body}
+    }
+  }`;
+}
+
 /** Registers for this invocation's part of a row: name0, name1, ... */
 export const keep = (name: string, width: number, traits: FlashTraits, value: (c: string) => string = () => "vec4f()"): string => {
   const own = ownOf(width, traits.share);

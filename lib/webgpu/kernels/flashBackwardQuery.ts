@@ -1,5 +1,5 @@
 import { family } from "../gpu";
-import { accumulate, cell, dots, join, keep, list, loadTile, main, ownOf, params, parts, source, target, tileOf, type FlashTraits } from "./flash";
+import { accumulate, cell, dots, join, keep, list, main, overKeys, ownOf, params, parts, source, target, tileOf, type FlashTraits } from "./flash";
 
 /**
  * dq, one query an invocation (or several that share it). P is recomputed from what was kept, and D = rowsum(dy y), which
@@ -10,7 +10,7 @@ import { accumulate, cell, dots, join, keep, list, loadTile, main, ownOf, params
  * A second kernel owns the keys: WGSL cannot add floats atomically, so one kernel cannot do both.
  */
 export const flashBackwardQuery = family((traits: FlashTraits) => {
-  const { d, e, rows, share, tile } = traits;
+  const { d, e, share } = traits;
   const [D, E] = [ownOf(d, share), ownOf(e, share)];
   return {
     name: `flash attention dq ${d} ${e}`,
@@ -43,25 +43,13 @@ ${join(["sum"], traits)}
   let D = sum.x;
   let m = kept[batch * p.t + row].x;
   let l = kept[batch * p.t + row].y;
-  let seen = select(p.s, min(p.s, own + 1u), p.causal == 1u);
-  let last = select(p.s, min(p.s, begin + ${rows}u), p.causal == 1u);
-  for (var first = 0u; first < last; first += ${tile}u) {
-    workgroupBarrier();
-${loadTile("k", d, "p.s", traits)}
-${loadTile("v", e, "p.s", traits)}
-    workgroupBarrier();
-    for (var r = 0u; r < ${tile}u; r += 4u) {
-      let j = first + r;
-      if (j >= ${share === 1 ? "seen" : "last"}) { break; }
-${dots("s", "query", "k", d, traits)}
+${overKeys(traits, `${dots("s", "query", "k", d, traits)}
 ${dots("dP", "up", "v", e, traits)}
 ${join(["s", "dP"], traits)}
       let hidden = vec4u(j, j + 1u, j + 2u, j + 3u) >= vec4u(seen);
       let P = select(exp(s - m) / l, vec4f(), hidden | vec4<bool>(l == 0.0));
       let dS = select(P * (dP - D) * p.scale, vec4f(), hidden);
-${accumulate("total", "dS", "k", d, traits)}
-    }
-  }
+${accumulate("total", "dS", "k", d, traits)}`)}
   if (own < p.t) {
     let atDq = placeOf(p.dq, batch, row);
 ${list(D, (c) => `    dqPut(atDq, ${cell(c, D, traits)}, total${c});`)}

@@ -1,5 +1,5 @@
 import { family } from "../gpu";
-import { accumulate, cell, dots, join, keep, list, loadTile, main, ownOf, params, parts, source, target, tileOf, type FlashTraits } from "./flash";
+import { accumulate, cell, dots, join, keep, list, main, overKeys, ownOf, params, parts, source, target, tileOf, type FlashTraits } from "./flash";
 
 /**
  * Flash attention: y = softmax(scale q k^T) v without the [T, S] scores ever in memory. Each invocation owns a query (or
@@ -13,8 +13,8 @@ import { accumulate, cell, dots, join, keep, list, loadTile, main, ownOf, params
  * Shapes: q [batch, T, d], k [batch, S, d], v [batch, S, e] -> y [batch, T, e].
  */
 export const flashForward = family((traits: FlashTraits) => {
-  const { d, e, rows, share, tile } = traits;
-  const [D, E] = [ownOf(d, share), ownOf(e, share)];
+  const { d, e, share } = traits;
+  const E = ownOf(e, share);
   return {
     name: `flash attention ${d} ${e}`,
     code: /* wgsl */ `${params("q", "k", "v", "y")}
@@ -35,18 +35,7 @@ ${keep("query", d, traits, (c) => `qAt(atQ, ${c}) * p.scale`)}
 ${keep("total", e, traits)}
   var m = lowest;
   var l = 0.0;
-  // The keys that this query sees, and those that some query of the workgroup sees.
-  let seen = select(p.s, min(p.s, own + 1u), p.causal == 1u);
-  let last = select(p.s, min(p.s, begin + ${rows}u), p.causal == 1u);
-  for (var first = 0u; first < last; first += ${tile}u) {
-    workgroupBarrier();
-${loadTile("k", d, "p.s", traits)}
-${loadTile("v", e, "p.s", traits)}
-    workgroupBarrier();
-    for (var r = 0u; r < ${tile}u; r += 4u) {
-      let j = first + r;
-      if (j >= ${share === 1 ? "seen" : "last"}) { break; }
-${dots("product", "query", "k", d, traits)}
+${overKeys(traits, `${dots("product", "query", "k", d, traits)}
 ${join(["product"], traits)}
       let s = select(product, vec4f(lowest), vec4u(j, j + 1u, j + 2u, j + 3u) >= vec4u(seen));
       let top = max(m, max(max(s.x, s.y), max(s.z, s.w)));
@@ -55,9 +44,7 @@ ${join(["product"], traits)}
       l = l * shrink + dot(add, vec4f(1.0));
 ${list(E, (c) => `      total${c} *= shrink;`)}
 ${accumulate("total", "add", "v", e, traits)}
-      m = top;
-    }
-  }
+      m = top;`)}
   if (own < p.t) {
     let scale = 1.0 / select(l, 1.0, l == 0.0);
     let atY = placeOf(p.y, batch, row);

@@ -3,7 +3,8 @@
 import * as lib from "../../../lib";
 import { full, ones, randn, rng, tensor, Tensor, zeros, type AnyLayer } from "../../../lib";
 import { layerCases } from "./cases";
-import { smoothInputs, upstream } from "./suite";
+import { upstream } from "./both";
+import { smoothInputs } from "./suite";
 
 const finite = (t: Tensor): boolean => Array.from(t.data).every(Number.isFinite);
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import * as lib from "../../../lib";
 import { addGradients, concat, embedding, linear, randn, rng, SparseRows, Tensor, tensor, vjp, type AnyLayer } from "../../../lib";
 import { expectClose } from "./close";
-import { upstream } from "./suite";
+import { upstream } from "./both";
 
 type Shapes = Record<string, number[]>;
 const size = fc.integer({ min: 1, max: 4 });

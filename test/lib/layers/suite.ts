@@ -3,7 +3,8 @@
  * `proveDevice("wasm", { dtype: "float32", tolerance: ... })`.
  */
 
-import { randn, rng, Tensor, type DeviceName } from "../../../lib";
+import { Tensor, type DeviceName } from "../../../lib";
+import { onBoth } from "./both";
 import { layerCases, type LayerCase } from "./cases";
 import { expectClose } from "./close";
 import { goldenCases } from "./golden";
@@ -16,9 +17,6 @@ export interface DeviceProof {
   readonly covers?: (layer: string) => boolean;
 }
 
-/** A random dy of y's shape. */
-export const upstream = (y: Tensor): Tensor => randn(y.shape, rng(99)).astype(y.dtype);
-
 export function smoothInputs({ layer }: LayerCase, inputs: Record<string, Tensor>): [string, Tensor][] {
   return Object.entries(inputs).filter(([name]) => layer.differentiable.includes(name));
 }
@@ -27,16 +25,9 @@ export function smoothInputs({ layer }: LayerCase, inputs: Record<string, Tensor
 export function proveDevice(device: DeviceName, { dtype, tolerance, covers = () => true }: DeviceProof): void {
   describe.each(layerCases.filter(({ layer }) => covers(layer.name)))(`$name on ${device} in ${dtype}`, (entry) => {
     it("equals plain TypeScript", () => {
-      const { layer, inputs, options } = entry;
-      const plain = layer.forward(inputs(), { ...options(), device: "cpu" });
-      const there = layer.forward(inputs(dtype), { ...options(), device });
-      expectClose(there.y, plain.y, tolerance, "y");
-      expect(there.y.dtype).toBe(dtype);
-      const dy = upstream(plain.y);
-      const expected = layer.backward(dy, plain.cache);
-      const found = layer.backward(dy.astype(dtype), there.cache);
-      expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
-      for (const [name, gradient] of Object.entries(expected)) expectClose(found[name], gradient as Tensor, tolerance, name);
+      const pairs = onBoth(device, entry.layer, entry.inputs(), entry.options, dtype);
+      for (const { name, found, expected } of pairs) expectClose(found, expected, tolerance, name);
+      expect(pairs[0].found.dtype).toBe(dtype);
     });
   });
 

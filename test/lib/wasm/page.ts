@@ -1,11 +1,12 @@
 /** What the browser runs: every case of the table on wasm against plain TypeScript, and training, in the page itself. */
 
 import {
-  adamW, gpt, randn, rng, tensor, tidy, useRelaxedSimd, useThreads, useWideSimd, WasmTensor, type AnyLayer, type Tensor,
+  adamW, gpt, rng, tensor, tidy, useRelaxedSimd, useThreads, useWideSimd, WasmTensor, 
 } from "../../../lib";
 import { withDevice } from "../../../lib/layers/device";
 import { wasm } from "../../../lib/wasm/module";
-import { layerCases } from "../layers/cases";
+import { onBoth } from "../layers/both";
+import { layerCases, type LayerCase } from "../layers/cases";
 import { expectClose } from "../layers/close";
 
 export interface PageReport {
@@ -19,14 +20,8 @@ export interface PageReport {
   readonly losses: readonly number[];
 }
 
-function compare(layer: AnyLayer, inputs: (dtype?: "float32") => Record<string, Tensor>, options: () => object): void {
-  const plain = layer.forward(inputs(), options());
-  const there = layer.forward(inputs("float32"), { ...options(), device: "wasm" });
-  expectClose(there.y, plain.y, 2e-4, "y");
-  const dy = randn(plain.y.shape, rng(99));
-  const expected = layer.backward(dy, plain.cache) as Record<string, Tensor>;
-  const found = layer.backward(dy.astype("float32"), there.cache) as Record<string, Tensor>;
-  for (const [name, gradient] of Object.entries(expected)) expectClose(found[name], gradient, 2e-4, name);
+function compare({ layer, inputs, options }: LayerCase): void {
+  for (const { name, found, expected } of onBoth("wasm", layer, inputs(), options)) expectClose(found, expected, 2e-4, name);
 }
 
 function train(): number[] {
@@ -53,9 +48,9 @@ function messageOf(body: () => unknown): string {
 export function run(): PageReport {
   const wide = useWideSimd();
   useRelaxedSimd();
-  const failures = layerCases.flatMap(({ name, layer, inputs, options }) => {
-    const message = messageOf(() => compare(layer, inputs, options));
-    return message ? [`${name}: ${message}`] : [];
+  const failures = layerCases.flatMap((entry) => {
+    const message = messageOf(() => compare(entry));
+    return message ? [`${entry.name}: ${message}`] : [];
   });
   return {
     layers: layerCases.length, failures, build: wasm().build, wide, threads: useThreads(), refusal: messageOf(() => useThreads(2)), losses: train(),

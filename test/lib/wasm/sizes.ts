@@ -4,22 +4,15 @@ import {
   attention, embedding, gelu, geluTanh, layerNorm, leakyRelu, linear, multiHeadAttention, randn, relu, rng, sigmoid, silu, softmax, tanh,
   tensor, Tensor, type AnyLayer,
 } from "../../../lib";
+import { onBoth } from "../layers/both";
 import { expectClose } from "../layers/close";
-import { upstream } from "../layers/suite";
 
 const random = rng(7);
 export const draw = (...shape: number[]): Tensor => randn(shape, random);
 
 /** Forward and backward in float32 on wasm against float64 in plain TypeScript. */
 export function expectSame(layer: AnyLayer, inputs: Record<string, Tensor>, options: object = {}, tolerance = 2e-5): void {
-  const single = Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t.dtype === "int32" ? t : t.astype("float32")]));
-  const plain = layer.forward(inputs, { ...options, device: "cpu" });
-  const there = layer.forward(single, { ...options, device: "wasm" });
-  expectClose(there.y, plain.y, tolerance, "y");
-  const dy = upstream(plain.y);
-  const expected = layer.backward(dy, plain.cache) as Record<string, Tensor>;
-  const found = layer.backward(dy.astype("float32"), there.cache) as Record<string, Tensor>;
-  for (const [name, gradient] of Object.entries(expected)) expectClose(found[name], gradient, tolerance, name);
+  for (const { name, found, expected } of onBoth("wasm", layer, inputs, () => options)) expectClose(found, expected, tolerance, name);
 }
 
 export function proveSizes(): void {

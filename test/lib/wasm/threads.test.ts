@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads";
 import { attention, layerNorm, linear, randn, rng, softmaxCrossEntropy, tensor, useThreads, type AnyLayer, type Tensor } from "../../../lib";
 import { wasm } from "../../../lib/wasm/module";
 import { expectClose } from "../layers/close";
-import { upstream } from "../layers/suite";
+import { upstream } from "../layers/both";
 
 const random = rng(5);
 const draw = (...shape: number[]): Tensor => randn(shape, random).astype("float32");

@@ -5,7 +5,7 @@
 
 import { execFileSync } from "node:child_process";
 import path from "node:path";
-import { device, randn, relu, rng, tensor, type Tensor } from "../../../lib";
+import { device, relu, tensor } from "../../../lib";
 import { recover } from "../../../lib/interrupt";
 import { GpuTensor, gpuScope, runShader, webgpu, WgslError } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";

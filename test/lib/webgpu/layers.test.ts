@@ -4,10 +4,10 @@
  */
 
 import {
-  attention, conv2d, embedding, flashAttention, gelu, layerNorm, linear, maxPool2d, randn, relu, rng, softmax, softmaxCrossEntropy, SparseRows,
-  tensor, Tensor, transformerBlock, type AnyLayer,
+  attention, conv2d, embedding, flashAttention, gelu, layerNorm, linear, maxPool2d, relu, softmax, softmaxCrossEntropy,
+  tensor, Tensor, transformerBlock,
 } from "../../../lib";
-import { GpuTensor, webgpu } from "../../../lib/webgpu";
+import { GpuTensor } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import * as gpuModule from "../../../lib/webgpu/gpu";
 import { flashTraits } from "../../../lib/webgpu/kernels/flash";
@@ -15,7 +15,6 @@ import { product as multiply } from "../../../lib/webgpu/products";
 import { layerCases } from "../layers/cases";
 import { expectClose } from "../layers/close";
 import { goldenCases } from "../layers/golden";
-import { upstream } from "../layers/suite";
 import { connectFirst, draw, expectSame, gpuIt, read, TOLERANCE } from "./support";
 
 connectFirst();

@@ -1,9 +1,10 @@
 /** What the browser runs: every kernel at least once, each layer against plain TypeScript, in the page itself. */
 
-import { adamW, adamwOnGpu, device, gpt, GpuTensor, gpuScope, randn, rng, runShader, SparseRows, tensor, webgpu, type AnyLayer, type Tensor } from "../../../lib";
+import { adamW, adamwOnGpu, device, gpt, GpuTensor, gpuScope, randn, rng, runShader, SparseRows, tensor, webgpu, type Tensor } from "../../../lib";
 import { gpu } from "../../../lib/webgpu/connect";
 import { sumsOfSquares } from "../../../lib/webgpu/norms";
-import { layerCases } from "../layers/cases";
+import { onBoth } from "../layers/both";
+import { layerCases, type LayerCase } from "../layers/cases";
 import { expectClose } from "../layers/close";
 
 export interface PageReport {
@@ -16,14 +17,8 @@ export interface PageReport {
 const read = async (t: Tensor): Promise<Tensor> =>
   t instanceof GpuTensor ? t.read() : t instanceof SparseRows ? new SparseRows(t.rows, await read(t.values), t.shape) : t;
 
-async function compare(layer: AnyLayer, inputs: (dtype?: "float32") => Record<string, Tensor>, options: () => object): Promise<void> {
-  const plain = layer.forward(inputs(), options());
-  const there = layer.forward(inputs("float32"), { ...options(), device: "webgpu" });
-  expectClose(await read(there.y), plain.y, 2e-4, "y");
-  const dy = randn(plain.y.shape, rng(99));
-  const expected = layer.backward(dy, plain.cache) as Record<string, Tensor>;
-  const found = layer.backward(dy.astype("float32"), there.cache) as Record<string, Tensor>;
-  for (const [name, gradient] of Object.entries(expected)) expectClose(await read(found[name]), gradient, 2e-4, name);
+async function compare({ layer, inputs, options }: LayerCase): Promise<void> {
+  for (const { name, found, expected } of onBoth("webgpu", layer, inputs(), options)) expectClose(await read(found), expected, 2e-4, name);
 }
 
 async function train(): Promise<void> {
@@ -74,7 +69,7 @@ export async function run(): Promise<PageReport> {
     const known = largest.get(entry.layer.name);
     if (!known || size(entry) > size(known)) largest.set(entry.layer.name, entry);
   }
-  for (const entry of largest.values()) await attempt(entry.name, () => compare(entry.layer, entry.inputs, entry.options));
+  for (const entry of largest.values()) await attempt(entry.name, () => compare(entry));
   await attempt("training", train);
   await attempt("a shader of one's own", shader);
   await attempt("norms", async () => {

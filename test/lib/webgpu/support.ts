@@ -5,8 +5,8 @@
 
 import { randn, rng, SparseRows, type AnyLayer, type Tensor } from "../../../lib";
 import { GpuTensor, webgpu } from "../../../lib/webgpu";
+import { onBoth } from "../layers/both";
 import { expectClose } from "../layers/close";
-import { upstream } from "../layers/suite";
 
 declare const haveGpu: boolean;
 
@@ -41,20 +41,13 @@ export async function read(t: Tensor): Promise<Tensor> {
   return t instanceof GpuTensor ? t.read() : t;
 }
 
-const single = (t: Tensor): Tensor => (t.dtype === "int32" ? t : t.astype("float32"));
-
 /** y and every gradient of a layer on the GPU against plain TypeScript in float64. Options are made anew where they hold a generator. */
 export async function expectSame(
   layer: AnyLayer, inputs: Record<string, Tensor>, options: object | (() => object) = {}, tolerance = TOLERANCE,
 ): Promise<void> {
   const chosen = typeof options === "function" ? (options as () => object) : () => options;
-  const plain = layer.forward(inputs, { ...chosen(), device: "cpu" });
-  const there = layer.forward(Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, single(t)])), { ...chosen(), device: "webgpu" });
-  if (plain.y.size > 0) expect(there.y).toBeInstanceOf(GpuTensor);
-  expectClose(await read(there.y), plain.y, tolerance, "y");
-  const dy = upstream(plain.y);
-  const expected = layer.backward(dy, plain.cache) as Record<string, Tensor>;
-  const found = layer.backward(single(dy), there.cache) as Record<string, Tensor>;
-  expect(Object.keys(found).sort()).toEqual(Object.keys(expected).sort());
-  for (const [name, gradient] of Object.entries(expected)) expectClose(await read(found[name]), gradient, tolerance, name);
+  const pairs = onBoth("webgpu", layer, inputs, chosen);
+  const [y] = pairs;
+  if (y.expected.size > 0) expect(y.found).toBeInstanceOf(GpuTensor);
+  for (const { name, found, expected } of pairs) expectClose(await read(found), expected, tolerance, name);
 }

@@ -4,9 +4,9 @@
  */
 
 import {
-  adamW, device, gpt, linear, mse, randn, relu, rng, sgd, tensor, tidy, train, warmupCosine, type DeviceName, type Gpt, type Tensor,
+  adamW, device, gpt, linear, mse, relu, rng, sgd, tensor, tidy, train, warmupCosine, type DeviceName, type Gpt, type Tensor,
 } from "../../../lib";
-import { adamwOnGpu, GpuTensor, gpuScope, webgpu } from "../../../lib/webgpu";
+import { adamwOnGpu, GpuTensor, gpuScope } from "../../../lib/webgpu";
 import { gpu } from "../../../lib/webgpu/connect";
 import { sumsOfSquares } from "../../../lib/webgpu/norms";
 import { expectClose } from "../layers/close";
